@@ -1,0 +1,26 @@
+"""The errors that a person is meant to read."""
+
+
+class RequestError(Exception):
+    """The request was wrong, and nothing was started or lost.
+
+    The message names the thing, the value it had and what to change, in one or two plain
+    sentences. Verbs print it alone, without a traceback, and exit with status 2.
+    """
+
+
+class WorkError(Exception):
+    """The request was right, but the work failed. Verbs print the message and exit with status 1."""
+
+
+class Interrupted(Exception):
+    """The work was stopped by a signal after its state was saved.
+
+    Args:
+        message: What was saved, and the command that goes on from there.
+        exit_code: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
