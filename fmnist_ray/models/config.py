@@ -1,0 +1,43 @@
+"""What a model is: its architecture, activation, dropout and width."""
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ModelName = Literal["dnn", "cnn", "resnet"]
+ActivationName = Literal["relu", "tanh", "sigmoid", "elu", "selu", "leaky_relu", "gelu", "silu"]
+
+MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
+ACTIVATION_NAMES: tuple[str, ...] = get_args(ActivationName)
+
+# Max pooling and a monotone activation commute, and pooling first leaves the activation a
+# quarter of the values. GELU and SiLU dip below zero before they rise, so they are left out.
+MONOTONE_ACTIVATIONS = frozenset({"relu", "tanh", "sigmoid", "elu", "selu", "leaky_relu"})
+
+_DEFAULT_DROPOUT = {"dnn": 0.0, "cnn": 0.25, "resnet": 0.0}
+
+
+class ModelConfig(BaseModel):
+    """An image classifier for 28 x 28 grey images and 10 classes.
+
+    Attributes:
+        model: `dnn` (dense 128, 64), `cnn` (convolutions 32, 64, dense 64) or `resnet`
+            (small residual network with batch norm).
+        activation: After every hidden layer.
+        dropout: Share of values dropped; None takes the model's own default (DNN 0, CNN 0.25,
+            ResNet 0).
+        width: Channels of the ResNet's first stage; the others have two and three times as
+            many. Other models ignore it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: ModelName = "cnn"
+    activation: ActivationName = "relu"
+    dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
+    width: int = Field(default=20, ge=1, le=1024)
+
+    @property
+    def dropout_rate(self) -> float:
+        """The share of values dropped, the default resolved."""
+        return _DEFAULT_DROPOUT[self.model] if self.dropout is None else self.dropout

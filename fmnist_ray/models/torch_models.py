@@ -1,0 +1,107 @@
+"""Builds the models as torch modules."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from fmnist_ray.models.config import MONOTONE_ACTIVATIONS, ModelConfig
+from fmnist_ray.models.dropout import Dropout
+from fmnist_ray.models.layers import (
+    CLASSES,
+    IMAGE_SIZE,
+    Activation,
+    Convolution,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool,
+    layers_of,
+)
+from fmnist_ray.models.layers import Dropout as DropoutLayer
+from fmnist_ray.models.resnet import ResNet
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+def build_model(config: ModelConfig, seed: int) -> nn.Module:
+    """Builds a model with Glorot-uniform weights and zero biases.
+
+    Args:
+        config: The model.
+        seed: Of the initial weights; the global random state is neither read nor changed.
+
+    Returns:
+        A module from float images (n, 1, 28, 28) to logits (n, 10).
+    """
+    # Building draws torch's default weights first; fork_rng keeps that from the caller's state.
+    with torch.random.fork_rng(devices=[]):
+        if config.model == "resnet":
+            module: nn.Module = ResNet(
+                config.width, CLASSES, _ACTIVATIONS[config.activation], Dropout(config.dropout_rate)
+            )
+        else:
+            module = _sequential(layers_of(config), config)
+    _initialise(module, seed)
+    return module
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(each.numel() for each in module.parameters() if each.requires_grad)
+
+
+def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential:
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    channels, size, features = 1, IMAGE_SIZE, 0
+
+    def add(kind: str, module: nn.Module) -> None:
+        modules[f"{kind}{sum(name.startswith(kind) for name in modules) + 1}"] = module
+
+    for layer in _pool_first(layers, config.activation):
+        match layer:
+            case Convolution(name, filters, kernel):
+                modules[name] = nn.Conv2d(channels, filters, kernel)
+                channels, size = filters, size - kernel + 1
+            case Dense(name, units):
+                modules[name] = nn.Linear(features, units)
+                features = units
+            case MaxPool(pool):
+                add("pool", nn.MaxPool2d(pool))
+                size //= pool
+            case Flatten():
+                add("flatten", nn.Flatten())
+                features = channels * size * size
+            case Activation():
+                add("activation", _ACTIVATIONS[config.activation]())
+            case DropoutLayer():
+                add("dropout", Dropout(config.dropout_rate))
+    return nn.Sequential(modules)
+
+
+def _pool_first(layers: tuple[Layer, ...], activation: str) -> list[Layer]:
+    """The same function with pooling before monotone activations, where it is cheaper."""
+    ordered = list(layers)
+    if activation in MONOTONE_ACTIVATIONS:
+        for at in range(len(ordered) - 1):
+            if isinstance(ordered[at], Activation) and isinstance(ordered[at + 1], MaxPool):
+                ordered[at], ordered[at + 1] = ordered[at + 1], ordered[at]
+    return ordered
+
+
+def _initialise(module: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(each.weight, generator=generator)
+            if each.bias is not None:
+                nn.init.zeros_(each.bias)

@@ -1,0 +1,290 @@
+"""Run records: one folder per run under `results/`, in one layout for every verb.
+
+| file | holds |
+|---|---|
+| `run.json` | verb, configuration, seed, data fingerprint, versions, hardware, times, status |
+| `metrics.json` | final figures under flat names such as `test_accuracy` |
+| `history.csv` | one row per unit and epoch, columns `HISTORY_COLUMNS` |
+| `units/<id>/` | per trial, fold or member: `config.json`, `metrics.json`, `log.txt`, `model.safetensors`, `predictions.npz` |
+| `predictions.npz` | `index`, `label`, `probability` of the final model |
+| `model.safetensors`, `model.json` | the final model |
+
+Every file is written aside and renamed, so that a reader never sees half of one.
+"""
+
+import csv
+import io
+import json
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmnist_ray.errors import RequestError
+
+HISTORY_COLUMNS = (
+    "unit",
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "seconds",
+    "images_per_second",
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_RECORDED_PACKAGES = ("ray", "torch", "torchvision", "numpy", "optuna", "scikit-learn")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that it appears whole or not at all (written aside, then renamed)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes files private; a record is as readable as any other file of its owner.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(aside).chmod(0o666 & ~umask)
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a mapping as indented JSON; NumPy scalars become numbers, paths become text."""
+    text = json.dumps(content, indent=2, default=_plain)
+    write_whole(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        RequestError: The file is missing, damaged or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RequestError(f"{path} does not exist.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RequestError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"{path} must hold a JSON object, not a {type(content).__name__}.")
+    return content
+
+
+def write_predictions(
+    path: Path, index: np.ndarray, label: np.ndarray, probability: np.ndarray
+) -> None:
+    """Writes predictions: `index` and `label` of shape (n,), `probability` of shape (n, 10)."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        index=np.asarray(index, np.int64),
+        label=np.asarray(label, np.uint8),
+        probability=np.asarray(probability, np.float32),
+    )
+    write_whole(path, buffer.getvalue())
+
+
+class Record:
+    """One run's folder.
+
+    Args:
+        path: The folder, `results/<name>`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @classmethod
+    def create(cls, results: str | Path, name: str | None, verb: str, label: str) -> "Record":
+        """Makes a new, empty record folder.
+
+        Args:
+            results: Folder that holds the records; made when missing.
+            name: The record's name, or None for `<verb>-<label>-<month><day>-<hour><minute>`.
+            verb: The verb that makes the record.
+            label: What the made-up name says, such as the model.
+
+        Raises:
+            RequestError: The name is not a plain file name or is taken, or the folder cannot
+                be written.
+        """
+        results = Path(results)
+        made_up = f"{verb}-{label}-{datetime.now():%m%d-%H%M}"
+        check_name(name or made_up)
+        try:
+            results.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=results):
+                pass
+        except OSError as error:
+            raise RequestError(
+                f"The results folder {results} cannot be written ({error.strerror or error}). "
+                "Name another with --results DIR."
+            ) from None
+        for attempt in range(1, 1000):
+            path = results / (name or (made_up if attempt == 1 else f"{made_up}-{attempt}"))
+            try:
+                path.mkdir()
+            except FileExistsError:
+                if name is not None:
+                    raise RequestError(
+                        f"The record {path} exists already. Choose another --name, or go on with "
+                        "that run where its verb offers --resume."
+                    ) from None
+                continue
+            return cls(path)
+        raise RequestError(f"{results} holds too many records named {made_up}; use --name.")
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Record":
+        """Opens an existing record.
+
+        Raises:
+            RequestError: The folder is missing or holds no `run.json`.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise RequestError(f"There is no record at {path}: the folder does not exist.")
+        if not (path / "run.json").is_file():
+            raise RequestError(
+                f"{path} is no record: it holds no run.json. Name a folder that a verb of "
+                "fmnist_ray wrote, such as results/NAME."
+            )
+        return cls(path)
+
+    def unit(self, unit: str) -> Path:
+        """The folder of one trial, fold or member."""
+        return self.path / "units" / check_name(unit)
+
+    def run(self) -> dict[str, Any]:
+        """The content of `run.json`."""
+        return read_json(self.path / "run.json")
+
+    def start(
+        self, verb: str, config: Mapping[str, Any], seed: int, data: Mapping[str, Any]
+    ) -> None:
+        """Writes `run.json` with status `running`."""
+        write_json(
+            self.path / "run.json",
+            {
+                "verb": verb,
+                "name": self.name,
+                "status": "running",
+                "config": config,
+                "seed": seed,
+                "data": data,
+                "started": now(),
+                "ended": None,
+                "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+                "versions": versions(),
+                "hardware": hardware(),
+            },
+        )
+
+    def update(self, **fields: Any) -> None:
+        """Changes fields of `run.json`."""
+        write_json(self.path / "run.json", {**self.run(), **fields})
+
+    def end(self, status: str) -> None:
+        """Marks the run as `complete`, `failed` or `interrupted`, with the time."""
+        self.update(status=status, ended=now())
+
+    def write_metrics(self, metrics: Mapping[str, Any], unit: str | None = None) -> None:
+        """Writes `metrics.json` of the run, or of one unit."""
+        folder = self.path if unit is None else self.unit(unit)
+        write_json(folder / "metrics.json", metrics)
+
+    def write_history(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes `history.csv`; a figure that a row lacks stays an empty cell."""
+        buffer = io.StringIO()
+        writer = csv.DictWriter(
+            buffer, HISTORY_COLUMNS, extrasaction="ignore", restval="", lineterminator="\n"
+        )
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: _rounded(value) for key, value in row.items()})
+        write_whole(self.path / "history.csv", buffer.getvalue().encode())
+
+
+def check_name(name: str) -> str:
+    """Returns the name, or refuses one that could leave its folder.
+
+    Raises:
+        RequestError: The name is not made of letters, digits, `.`, `_` and `-`, or too long.
+    """
+    if not _NAME.fullmatch(name):
+        raise RequestError(
+            f"{name!r} cannot be a name. Use letters, digits, '.', '_' and '-', starting with "
+            "a letter or digit, at most 100 of them."
+        )
+    return name
+
+
+def now() -> str:
+    """The present time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of those whose change could change a result."""
+    found = {"python": platform.python_version()}
+    for package in ("fmnist_ray", *_RECORDED_PACKAGES):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, core count and memory of the machine that runs the driver."""
+    memory = None
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor_name(),
+        "cpus": os.cpu_count(),
+        "memory_gib": memory,
+    }
+
+
+def processor_name() -> str:
+    """The processor's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _rounded(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,0 +1,41 @@
+"""Probabilities of a trained model for many images."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from fmnist_ray.training.precision import Precision, autocast, prepare_batch
+
+_BATCH = 1000
+
+
+def predict(
+    module: nn.Module,
+    images: np.ndarray,
+    *,
+    precision: Precision = "fp32",
+    device: str = "cpu",
+) -> np.ndarray:
+    """Class probabilities.
+
+    Args:
+        module: Gives logits (n, 10) for normalised images (n, 1, 28, 28).
+        images: uint8, (n, 28, 28).
+        precision: Of the forward pass; probabilities are float32 in either.
+        device: Where `module` is.
+
+    Returns:
+        float32, (n, 10), rows sum to 1.
+    """
+    module.eval()
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(images), _BATCH):
+            # A copy, since the images may be read-only memory that torch cannot wrap.
+            batch = torch.from_numpy(images[start : start + _BATCH].copy()).to(device)
+            with autocast(device, precision):
+                logits = module(prepare_batch(batch.unsqueeze(1), precision))
+            parts.append(logits.float().softmax(dim=1).cpu().numpy())
+    if not parts:
+        return np.zeros((0, 10), np.float32)
+    return np.concatenate(parts)
