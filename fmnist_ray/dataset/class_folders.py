@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from fmnist_ray.dataset.arrays import CLASS_NAMES, IMAGE_SIZE, Bytes, Dataset, Split
 from fmnist_ray.dataset.progress import Progress, no_progress
@@ -52,6 +53,41 @@ def read_class_folders(folder: Path, progress: Progress = no_progress) -> Datase
     return Dataset(
         splits["train"], splits["test"], f"class folders in {folder}", splits.get("validation")
     )
+
+
+def write_class_folders(
+    dataset: Dataset,
+    folder: Path,
+    progress: Progress = no_progress,
+    numbers: dict[str, npt.NDArray[np.int64]] | None = None,
+) -> None:
+    """Writes every image as a PNG into the folder of its split and class.
+
+    Args:
+        dataset: What to write.
+        folder: Is there, and holds no images yet.
+        progress: Told the images written so far.
+        numbers: For each split, the numbers that its files are named by, rising; by default
+            their indices.
+    """
+    from PIL import Image
+
+    total = sum(len(split) for split in dataset.splits().values())
+    done = 0
+    for name, split in dataset.splits().items():
+        targets = [folder / name / str(label) for label in range(len(CLASS_NAMES))]
+        for target in targets:
+            target.mkdir(parents=True)
+        named = np.arange(len(split)) if numbers is None else numbers[name]
+        digits = len(str(max(named)))
+        for image, label, number in zip(split.images, split.labels, named, strict=True):
+            # The lightest compression: images this small hardly gain from more.
+            Image.fromarray(image).save(
+                targets[label] / f"{number:0{digits}}.png", compress_level=1
+            )
+            done += 1
+            if done % 100 == 0 or done == total:
+                progress(done, total)
 
 
 def read_image(path: Path) -> Bytes:

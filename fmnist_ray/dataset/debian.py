@@ -23,7 +23,7 @@ def download_from_debian(folder: Path, progress: Progress) -> Path:
 
     Args:
         folder: An empty folder to work in.
-        progress: Told the bytes of the package that have come so far.
+        progress: Told the megabytes of the package that have come so far.
 
     Returns:
         The folder below it that holds the four files.

@@ -27,7 +27,7 @@ def download_from_mirrors(folder: Path, progress: Progress) -> Path:
 
     Args:
         folder: An empty folder to work in.
-        progress: Told the bytes that have come so far.
+        progress: Told the megabytes that have come so far.
 
     Returns:
         The folder below it that holds the four files.

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+MEGABYTE = 1_000_000
+
 Report = Callable[[str], None]
 """Takes one plain sentence for a person to read."""
 
 Progress = Callable[[int, int], None]
-"""Takes how much is done and how much there is in all (images, rows or bytes)."""
+"""Takes how much is done and how much in all: images, or megabytes (10^6) of a download."""
 
 
 def no_progress(done: int, total: int) -> None:
@@ -20,7 +22,7 @@ def no_progress(done: int, total: int) -> None:
 def watched_download(
     folder: Path, pattern: str, total: int, progress: Progress, interval: float = 0.1
 ) -> Iterator[None]:
-    """Tells `progress` how many bytes another program has written so far.
+    """Tells `progress` how many megabytes another program has written so far.
 
     Args:
         folder: Where the other program writes; looked at with everything below it.
@@ -30,10 +32,11 @@ def watched_download(
         interval: Seconds between two looks.
     """
     stop = threading.Event()
+    megabytes = total // MEGABYTE
 
     def look() -> None:
         while not stop.wait(interval):
-            progress(min(_bytes_below(folder, pattern), total), total)
+            progress(min(_bytes_below(folder, pattern), total) // MEGABYTE, megabytes)
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
@@ -42,7 +45,7 @@ def watched_download(
     finally:
         stop.set()
         watcher.join()
-    progress(total, total)
+    progress(megabytes, megabytes)
 
 
 def _bytes_below(folder: Path, pattern: str) -> int:

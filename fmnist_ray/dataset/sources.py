@@ -38,18 +38,23 @@ def load_dataset(
             comes with the package, or None for `$FMNIST_DATA` and, without that, the release as
             `fetch_release` finds it.
         report: Takes sentences on what is going on; by default they go to this module's logger.
-        progress: Told how much of a longer read (images or rows) or download (bytes) is done.
+        progress: Told how much is done of a longer read (in images) or a download (in megabytes).
 
     Raises:
         RequestError: The folder is not there, in none of the layouts, or holds something wrong;
             or no source of the release works.
     """
-    data = data or os.environ.get("FMNIST_DATA") or None
+    data = named_data(data)
     if data is None:
         return fetch_release(report=report, progress=progress)
     if data == SAMPLE:
         return load_sample()
     return read_folder(Path(data).expanduser(), progress)
+
+
+def named_data(data: str | None) -> str | None:
+    """What `data` stands for: itself, else `$FMNIST_DATA`, else None for the release."""
+    return data or os.environ.get("FMNIST_DATA") or None
 
 
 def fetch_release(*, report: Report | None = None, progress: Progress = no_progress) -> Dataset:
@@ -60,7 +65,7 @@ def fetch_release(*, report: Report | None = None, progress: Progress = no_progr
 
     Args:
         report: As in `load_dataset`.
-        progress: Told the bytes of a download.
+        progress: Told the megabytes of a download.
 
     Raises:
         RequestError: None has it; the message names each with its reason.

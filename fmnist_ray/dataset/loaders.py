@@ -1,0 +1,109 @@
+"""PyTorch loaders over a split, from whichever source it came."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from fmnist_ray.dataset.arrays import Split
+from fmnist_ray.dataset.augmentation import Augmentation, augment
+from fmnist_ray.dataset.preparation import normalise, to_nchw
+from fmnist_ray.errors import RequestError
+
+if TYPE_CHECKING:
+    import torch
+    from torch.utils.data import DataLoader, Dataset
+
+    Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def data_loader(
+    split: Split,
+    indices: npt.NDArray[np.integer] | None = None,
+    *,
+    batch_size: int = 128,
+    shuffle: bool = False,
+    seed: int = 0,
+    augmentation: Augmentation | None = None,
+) -> "DataLoader[Batch]":
+    """A loader that gives whole batches, prepared for a model; the last may be smaller.
+
+    Two loaders made alike give the same batches; each further pass over one of them shuffles and
+    augments anew.
+
+    Args:
+        split: The images.
+        indices: Which of them, shape (n,); None for all.
+        batch_size: Images in a batch.
+        shuffle: Whether every pass has an order of its own; without it, that of `indices`.
+        seed: Of the order and of the augmentation.
+        augmentation: Changes to make at random; None for none, as validation and test want it.
+
+    Returns:
+        A loader of pairs: images, float32, (batch, 1, 28, 28), normalised as
+        `preparation.normalise` does; labels, int64, (batch,).
+
+    Raises:
+        RequestError: `batch_size` is below 1, or an index is outside the split.
+    """
+    import torch
+    from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
+
+    if batch_size < 1:
+        raise RequestError(f"batch size {batch_size} is impossible: choose 1 or more.")
+    chosen = np.arange(len(split)) if indices is None else np.asarray(indices)
+    if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(split):
+        raise RequestError(
+            f"indices from {chosen.min()} to {chosen.max()} were given for {len(split)} images. "
+            "Use the indices of this split."
+        )
+    batches = _Batches(split, chosen, augmentation, seed)
+    order = (
+        RandomSampler(batches, generator=torch.Generator().manual_seed(seed))
+        if shuffle
+        else SequentialSampler(batches)
+    )
+    # The sampler gives whole batches of indices and `batch_size=None` passes them on, so that a
+    # batch is sliced, normalised and augmented at once and not image by image.
+    return DataLoader(
+        cast("Dataset[Batch]", batches),
+        sampler=BatchSampler(order, batch_size, drop_last=False),
+        batch_size=None,
+    )
+
+
+class _Batches:
+    """What `DataLoader` asks for batches: a data set indexed by several positions at once."""
+
+    def __init__(
+        self,
+        split: Split,
+        indices: npt.NDArray[np.integer],
+        augmentation: Augmentation | None,
+        seed: int,
+    ) -> None:
+        import torch
+
+        self._split = split
+        self._indices = indices
+        self._augmentation = augmentation
+        # Not the seed itself: the order is drawn from that, and the two must not go together.
+        augmentation_seed = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
+        self._generator = torch.Generator().manual_seed(augmentation_seed)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, positions: Sequence[int]) -> "Batch":
+        import torch
+
+        chosen = self._indices[np.asarray(positions)]
+        pixels = self._split.images[chosen]
+        if self._augmentation is not None and self._augmentation.any:
+            pixels = augment(
+                torch.from_numpy(pixels[:, np.newaxis]), self._augmentation, self._generator
+            ).numpy()[:, 0]
+        images = torch.from_numpy(to_nchw(normalise(pixels)))
+        labels = torch.from_numpy(self._split.labels[chosen].astype(np.int64))
+        return images, labels
