@@ -1,0 +1,70 @@
+"""Starts Ray on this machine, or joins a cluster, for the length of one verb."""
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fmnist_ray.dispatch.plan import Node
+from fmnist_ray.errors import RequestError
+
+
+@contextmanager
+def ray_session(address: str | None = None) -> Iterator[str]:
+    """Connects to Ray, and on leaving disconnects or stops what it started.
+
+    Args:
+        address: `local` starts Ray here; `auto` or an address joins a cluster; None takes
+            `$RAY_ADDRESS`, else `local`.
+
+    Yields:
+        The dashboard's address, or an empty string.
+
+    Raises:
+        RequestError: There is no cluster at the address.
+    """
+    # Settings that Ray reads from the environment of the driver when it starts.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    if ray.is_initialized():  # the caller's own session, from Python: use it and leave it open
+        yield _dashboard()
+        return
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        # The dashboard's process also frees the resources of stopped nested trainers.
+        options = {"include_dashboard": True} if address == "local" else {}
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise RequestError(
+            f"No Ray cluster could be joined at --address {address}: {first} "
+            "Use --address local to start Ray on this machine."
+        ) from None
+    try:
+        yield _dashboard()
+    finally:
+        ray.shutdown()
+
+
+def cluster_nodes() -> list[Node]:
+    """What each living node of the connected cluster offers."""
+    import ray
+
+    return [
+        Node(
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+            memory=node["Resources"].get("memory", math.inf),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def _dashboard() -> str:
+    import ray
+
+    url: str = ray._private.worker.get_dashboard_url() or ""
+    return f"http://{url}" if url else ""

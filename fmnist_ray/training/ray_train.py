@@ -1,0 +1,159 @@
+"""Runs fits under Ray Train, in its local mode or as a group of data-parallel workers.
+
+Local mode (`workers=0`) trains in the calling process, which a Tune trial or a Ray task holds
+resources for already, and so costs nothing to start. A worker group (`workers>=1`) takes its own
+resources; every worker of it sees a share of each batch. Both run the same `fit`, and with one
+worker both give the same weights.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fmnist_ray.training.checkpoint import Checkpoint
+from fmnist_ray.training.config import FitConfig
+from fmnist_ray.training.precision import PrecisionChoice
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+    from fmnist_ray.training.fit import EpochEnd, FitData, FitResult
+
+# Ray Train's controller looks at its workers this often, and a report waits for the next look;
+# its default of 2 s would cost more than an epoch.
+_POLL_SECONDS = "0.1"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one fit may use.
+
+    Attributes:
+        cpus: CPUs of each process; the fit runs as many threads (at least one).
+        gpus: GPUs of each process, a fraction to share one.
+        workers: 0 for the calling process, else the number of worker processes.
+        precision: See `FitConfig` users; `auto` is bf16 where the hardware has it.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    workers: int = 0
+    precision: PrecisionChoice = "auto"
+
+
+def train_here(
+    config: FitConfig,
+    data: "FitData",
+    seed: int,
+    resources: Resources,
+    on_epoch: "Callable[[EpochEnd], None] | None" = None,
+    checkpoint: Checkpoint | None = None,
+) -> "FitResult":
+    """Runs a fit in this process, under Ray Train's local mode."""
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from fmnist_ray.training.fit import Device, fit
+
+    device = Device(
+        name="cuda" if resources.gpus else "cpu",
+        precision=resources.precision,
+        threads=max(1, int(resources.cpus)),
+    )
+
+    def run() -> "FitResult":
+        return fit(config, data, seed, device, on_epoch, checkpoint)
+
+    # Ray Train announces its local mode on every fit, as if it were chosen for debugging.
+    logging.getLogger("ray.train.v2.api.config").setLevel(logging.WARNING)
+    trainer = TorchTrainer(run, scaling_config=ScalingConfig(num_workers=0))
+    result: FitResult = trainer.fit().return_value
+    return result
+
+
+def train_in_workers(
+    config: FitConfig,
+    data: "ObjectRef[FitData]",
+    seed: int,
+    resources: Resources,
+    on_epoch: "Callable[[EpochEnd], None] | None" = None,
+    checkpoint: Checkpoint | None = None,
+    callbacks: list[Any] | None = None,
+) -> "FitResult":
+    """Runs a fit in a group of Ray Train workers.
+
+    Args:
+        config: The model and its training; `batch_size` is that of all workers together.
+        data: Images and indices in Ray's object store, read there without a copy.
+        seed: Of the fit.
+        resources: Of each worker, and their number.
+        on_epoch: Called in the first worker's process after each epoch, before it is reported.
+        checkpoint: State to go on from.
+        callbacks: Ray Train callbacks, such as the one that reports to Tune.
+    """
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = _POLL_SECONDS
+    each = {"CPU": resources.cpus}
+    if resources.gpus:
+        each["GPU"] = resources.gpus
+    # Ray Train wants a folder for its own state; ours is in the record.
+    folder = tempfile.mkdtemp(prefix="fmnist_ray_train_")
+    try:
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={
+                "config": config,
+                "data": [data],
+                "seed": seed,
+                "resources": resources,
+                "on_epoch": on_epoch,
+                "checkpoint": checkpoint,
+            },
+            torch_config=TorchConfig(backend=None if resources.gpus else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=resources.workers,
+                use_gpu=resources.gpus > 0,
+                resources_per_worker=each,
+            ),
+            run_config=RunConfig(name="fit", storage_path=folder, callbacks=callbacks),
+        )
+        result: FitResult = trainer.fit().return_value
+        return result
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _worker(arguments: dict[str, Any]) -> "FitResult | None":
+    import ray
+    import ray.train
+
+    from fmnist_ray.training.fit import Device, EpochEnd, fit
+
+    context = ray.train.get_context()
+    rank, on_epoch = context.get_world_rank(), arguments["on_epoch"]
+    resources: Resources = arguments["resources"]
+
+    def report(end: EpochEnd) -> None:
+        if rank == 0 and on_epoch is not None:
+            on_epoch(end)
+        ray.train.report(end.row)
+
+    device = Device(
+        name="cuda" if resources.gpus else "cpu",
+        precision=resources.precision,
+        threads=max(1, int(resources.cpus)),
+        rank=rank,
+        workers=context.get_world_size(),
+    )
+    data = ray.get(arguments["data"][0])
+    result = fit(
+        arguments["config"], data, arguments["seed"], device, report, arguments["checkpoint"]
+    )
+    # Only the first worker's return value reaches the caller.
+    return result if rank == 0 else replace(result, weights={}, probability=None)
