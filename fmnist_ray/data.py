@@ -1,15 +1,16 @@
 """Fetches, verifies, cleans and exports the data: `python -m fmnist_ray.data fetch`."""
 
+import inspect
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import TaskID
 
 from fmnist_ray.console import (
     DataOption,
@@ -21,8 +22,14 @@ from fmnist_ray.console import (
     verb_app,
 )
 from fmnist_ray.dataset.arrays import Dataset, fingerprint
-from fmnist_ray.dataset.cleaning import Problems, drop_problems, find_problems, read_to_clean
-from fmnist_ray.dataset.csv_layout import FILES, Reason
+from fmnist_ray.dataset.cleaning import (
+    Problems,
+    count_problems,
+    drop_problems,
+    find_problems,
+    read_to_clean,
+)
+from fmnist_ray.dataset.csv_layout import FILES
 from fmnist_ray.dataset.export import export_dataset
 from fmnist_ray.dataset.layouts import Layout, detect_layout
 from fmnist_ray.dataset.progress import Progress
@@ -62,7 +69,7 @@ FractionOption = Annotated[
 ]
 
 _SHOWN_ROWS = 5
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("fmnist_ray.data")  # run as a command, this module is `__main__`
 
 
 @dataclass(frozen=True)
@@ -96,42 +103,6 @@ class VerifyResult:
     train_labels_sha256: str
     test_images_sha256: str
     test_labels_sha256: str
-
-
-@dataclass(frozen=True)
-class CleanResult:
-    """How many problems of each kind there are, over all splits unless it says which.
-
-    Attributes:
-        shared_by_train_and_test: Training images that are also in the test set.
-        shared_with_validation: Training images also in the validation set, and validation images
-            also in the test set.
-        conflicting_labels: Repeated images whose label is not that of the first.
-        missing_values: Rows of CSV files with an empty cell; likewise the next three.
-        labels_out_of_range: Rows or images whose label is none of the classes.
-        written_to: Folder of the cleaned copy; `nothing written` without one.
-        dropped_train: Rows and images that the copy lacks; likewise the others.
-    """
-
-    source: str
-    train_images: int
-    validation_images: int
-    test_images: int
-    duplicates_in_train: int
-    duplicates_in_validation: int
-    duplicates_in_test: int
-    shared_by_train_and_test: int
-    shared_with_validation: int
-    conflicting_labels: int
-    missing_values: int
-    not_whole_numbers: int
-    wrong_numbers_of_cells: int
-    pixels_out_of_range: int
-    labels_out_of_range: int
-    dropped_train: int
-    dropped_validation: int
-    dropped_test: int
-    written_to: str
 
 
 @dataclass(frozen=True)
@@ -196,11 +167,15 @@ def clean(
     to: CleanToOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
-) -> CleanResult:
+) -> dict[str, str | int]:
     """Counts duplicates, missing values and bad labels; with --drop, writes a copy without.
 
     The copy has the layout of the folder (IDX for the release and the sample). The test set keeps
     its duplicates: figures over fewer images could not be compared with published ones.
+
+    Returns:
+        The source, the images of each split, the counts of `cleaning.ProblemCounts`, how many
+        images and rows the copy lacks, and where it is.
 
     Raises:
         RequestError: The data cannot be read at all, or the copy cannot be written.
@@ -213,12 +188,24 @@ def clean(
     if to is not None:
         require_free(Path(to))
     dataset, problems, layout = _inspect(data, quiet)
-    _show_rows(dataset, problems)
+    _show_rows(problems)
     cleaned = drop_problems(dataset, problems) if drop else dataset
     if to is not None:
         with _bar("Writing", quiet) as progress:
             export_dataset(cleaned, layout, Path(to), progress=progress)
-    return _clean_result(dataset, problems, cleaned, to)
+    counts = count_problems(problems)
+    sizes = {name: len(split) for name, split in dataset.splits().items()}
+    dropped = {
+        name: size - len(cleaned.splits()[name]) + len(problems.bad_rows.get(name, ()))
+        for name, size in sizes.items()
+    }
+    return {
+        "source": dataset.source,
+        **{f"{name}_images": size for name, size in sizes.items()},
+        **asdict(counts),
+        **({f"dropped_{name}": count for name, count in dropped.items()} if drop else {}),
+        "written_to": to or "nothing written",
+    }
 
 
 def export(
@@ -262,7 +249,7 @@ def export(
 def _bar(description: str, quiet: bool) -> Iterator[Progress]:
     """A bar that appears with the first step, so that quick work draws none."""
     with progress_bar(quiet) as bar:
-        tasks = []
+        tasks: list[TaskID] = []
 
         def progress(done: int, total: int) -> None:
             if not tasks:
@@ -288,7 +275,7 @@ def _inspect(data: str | None, quiet: bool) -> tuple[Dataset, Problems, Layout]:
     return dataset, find_problems(dataset, bad_rows), detect_layout(folder)
 
 
-def _show_rows(dataset: Dataset, problems: Problems) -> None:
+def _show_rows(problems: Problems) -> None:
     for name, rows in problems.bad_rows.items():
         for row in rows[:_SHOWN_ROWS]:
             column = f", column {row.column}" if row.column else ""
@@ -297,49 +284,12 @@ def _show_rows(dataset: Dataset, problems: Problems) -> None:
             _log.info("%s: %d more rows like these", FILES[name], len(rows) - _SHOWN_ROWS)
 
 
-def _clean_result(
-    dataset: Dataset, problems: Problems, cleaned: Dataset, to: str | None
-) -> CleanResult:
-    sizes = {name: len(split) for name, split in dataset.splits().items()}
-    left = {name: len(split) for name, split in cleaned.splits().items()}
-    rows = Counter({name: len(bad) for name, bad in problems.bad_rows.items()})
-    dropped = Counter() if to is None else rows + Counter(sizes) - Counter(left)
-    reasons = Counter(row.reason for bad in problems.bad_rows.values() for row in bad)
-    duplicates = Counter({name: len(found.duplicates) for name, found in problems.splits.items()})
-    shared = Counter(
-        {
-            (name, other): len(indices)
-            for name, found in problems.splits.items()
-            for other, indices in found.shared.items()
-        }
-    )
-    return CleanResult(
-        source=dataset.source,
-        train_images=sizes["train"],
-        validation_images=sizes.get("validation", 0),
-        test_images=sizes["test"],
-        duplicates_in_train=duplicates["train"],
-        duplicates_in_validation=duplicates["validation"],
-        duplicates_in_test=duplicates["test"],
-        shared_by_train_and_test=shared["train", "test"],
-        shared_with_validation=shared["train", "validation"] + shared["validation", "test"],
-        conflicting_labels=sum(len(found.conflicts) for found in problems.splits.values()),
-        missing_values=reasons[Reason.MISSING],
-        not_whole_numbers=reasons[Reason.TEXT],
-        wrong_numbers_of_cells=reasons[Reason.CELLS],
-        pixels_out_of_range=reasons[Reason.PIXEL],
-        labels_out_of_range=reasons[Reason.LABEL]
-        + sum(len(found.bad_labels) for found in problems.splits.values()),
-        dropped_train=dropped["train"],
-        dropped_validation=dropped["validation"],
-        dropped_test=dropped["test"],
-        written_to=to or "nothing written",
-    )
-
-
 app = verb_app("Fetch, verify, clean and export the data.")
 for _function in (fetch, verify, clean, export):
-    app.command(_function.__name__)(command(_function))
+    # What a caller in Python must know of errors is no help on the command line.
+    _help = inspect.cleandoc(_function.__doc__ or "").partition("\n\nReturns:")[0]
+    _help = _help.partition("\n\nRaises:")[0]
+    app.command(_function.__name__, help=_help)(command(_function))
 
 
 def main() -> None:

@@ -28,23 +28,22 @@ def read_cache() -> Dataset:
     return replace(read_idx_folder(folder, ReleaseCheck.ALWAYS), source=f"cache {folder}")
 
 
-def write_cache(downloaded: Path) -> Dataset:
-    """Verifies what was downloaded and puts it into the cache, in the place of an older copy.
+def write_cache(release: Dataset) -> Dataset:
+    """Puts the release into the cache, in the place of an older copy.
 
-    Args:
-        downloaded: Folder with the four files, raw or compressed.
+    Returns:
+        The same, with the cache as its source.
 
     Raises:
-        RequestError: A file is not the release's, or the cache cannot be written.
+        RequestError: The cache cannot be written.
     """
-    dataset = read_idx_folder(downloaded, ReleaseCheck.ALWAYS)
     folder = cache_folder()
     try:
         with staged_folder(folder, replace=True) as aside:
-            write_idx_folder(dataset, aside, compress=False)
+            write_idx_folder(release, aside, compress=False)
     except OSError as error:
         raise RequestError(
             f"the cache {folder} cannot be written: {error.strerror or error}. Set "
             "XDG_CACHE_HOME to a folder that can be."
         ) from error
-    return replace(dataset, source=f"cache {folder}")
+    return replace(release, source=f"cache {folder}")

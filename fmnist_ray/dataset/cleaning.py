@@ -7,6 +7,7 @@ its images, and figures over fewer could not be compared with them. It loses onl
 scored, because a value is missing or a label is none.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_ray.dataset.arrays import CLASS_NAMES, Dataset, Split
-from fmnist_ray.dataset.csv_layout import FILES, RowProblem, scan_csv
+from fmnist_ray.dataset.csv_layout import FILES, Reason, RowProblem, scan_csv
 from fmnist_ray.dataset.idx import ReleaseCheck, find_idx, read_idx_folder
 from fmnist_ray.dataset.layouts import Layout, detect_layout, read_folder
 from fmnist_ray.dataset.progress import Progress, no_progress
@@ -55,6 +56,66 @@ class Problems:
 
     splits: dict[str, SplitProblems]
     bad_rows: dict[str, list[RowProblem]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProblemCounts:
+    """How many problems of each kind there are; over all splits unless it says which.
+
+    Attributes:
+        train_duplicates: Training images that are in the training set already.
+        validation_duplicates: The same of the validation set.
+        test_duplicates: The same of the test set.
+        shared_by_train_and_test: Training images that are also in the test set.
+        shared_with_validation: Training images that are also in the validation set, and
+            validation images that are also in the test set.
+        conflicting_labels: Repeated images whose label is not that of the first.
+        missing_values: Rows of CSV files with an empty cell.
+        not_whole_numbers: Rows with a cell that holds something else.
+        wrong_numbers_of_cells: Rows with more or fewer cells than columns.
+        pixels_out_of_range: Rows with a pixel outside 0..255.
+        labels_out_of_range: Rows or images whose label is none of the classes.
+    """
+
+    train_duplicates: int
+    validation_duplicates: int
+    test_duplicates: int
+    shared_by_train_and_test: int
+    shared_with_validation: int
+    conflicting_labels: int
+    missing_values: int
+    not_whole_numbers: int
+    wrong_numbers_of_cells: int
+    pixels_out_of_range: int
+    labels_out_of_range: int
+
+
+def count_problems(problems: Problems) -> ProblemCounts:
+    """Counts what `find_problems` found. A row counts once, for its first bad cell."""
+    splits = problems.splits
+    reasons = Counter(row.reason for rows in problems.bad_rows.values() for row in rows)
+    duplicates = Counter({name: len(found.duplicates) for name, found in splits.items()})
+    shared = Counter(
+        {
+            (name, other): len(indices)
+            for name, found in splits.items()
+            for other, indices in found.shared.items()
+        }
+    )
+    return ProblemCounts(
+        train_duplicates=duplicates["train"],
+        validation_duplicates=duplicates["validation"],
+        test_duplicates=duplicates["test"],
+        shared_by_train_and_test=shared["train", "test"],
+        shared_with_validation=shared["train", "validation"] + shared["validation", "test"],
+        conflicting_labels=sum(len(found.conflicts) for found in splits.values()),
+        missing_values=reasons[Reason.MISSING],
+        not_whole_numbers=reasons[Reason.TEXT],
+        wrong_numbers_of_cells=reasons[Reason.CELLS],
+        pixels_out_of_range=reasons[Reason.PIXEL],
+        labels_out_of_range=reasons[Reason.LABEL]
+        + sum(len(found.bad_labels) for found in splits.values()),
+    )
 
 
 def find_problems(

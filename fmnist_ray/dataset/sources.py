@@ -93,10 +93,16 @@ def fetch_release(*, report: Report | None = None, progress: Progress = no_progr
     for name, download in downloads:
         tell(f"Fetching Fashion-MNIST (31 MB) from {name} ...")
         try:
-            return _fetch(download, progress)
+            fetched = _fetch(name, download, progress)
         except RequestError as error:
             failed(name, error)
             tell(f"Not from {name}: {error}")
+            continue
+        try:
+            return write_cache(fetched)
+        except RequestError as error:
+            tell(f"Fetched, but not kept for the next time: {error}")
+            return fetched
     raise RequestError(
         "Fashion-MNIST could not be had from any source:\n"
         + "\n".join(reasons)
@@ -112,6 +118,7 @@ def _read_system() -> Dataset:
     return replace(dataset, source=f"system folder {SYSTEM_FOLDER}")
 
 
-def _fetch(download: _Download, progress: Progress) -> Dataset:
+def _fetch(name: str, download: _Download, progress: Progress) -> Dataset:
     with tempfile.TemporaryDirectory(prefix="fmnist_ray.") as folder:
-        return write_cache(download(Path(folder), progress))
+        downloaded = read_idx_folder(download(Path(folder), progress), ReleaseCheck.ALWAYS)
+    return replace(downloaded, source=f"{name}, not kept")
