@@ -5,8 +5,10 @@ Progress and messages go to standard error and the result to standard output, so
 """
 
 import functools
+import inspect
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
@@ -25,6 +27,7 @@ from rich.progress import (
 )
 
 from fmnist_ray.errors import Interrupted, RequestError, WorkError
+from fmnist_ray.records import plain
 
 DataOption = Annotated[
     str | None,
@@ -61,6 +64,9 @@ JsonOption = Annotated[
     typer.Option("--json", help="Final summary as one JSON object on standard output's last line."),
 ]
 
+# Where a Google-style docstring turns from what a person wants to know to what a caller does.
+_SECTION = re.compile(r"\n\n(?:Args|Returns|Raises|Yields):\n")
+
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -84,14 +90,24 @@ def progress_bar(quiet: bool = False) -> Progress:
 
 
 def print_summary(summary: Mapping[str, Any], as_json: bool) -> None:
-    """Prints a verb's result: aligned `key  value` lines, or one JSON object on one line."""
+    """Prints a verb's result: aligned `key  value` lines, or one JSON object on one line.
+
+    Without JSON, a figure that is None is left out, and the items of a list stand below each
+    other.
+    """
     if as_json:
-        print(json.dumps(summary, default=_jsonable), flush=True)
+        print(json.dumps(plain(summary), allow_nan=False), flush=True)
         return
     width = max((len(key) for key in summary), default=0)
     for key, value in summary.items():
-        text = f"{value:.4f}" if isinstance(value, float) else str(value)
-        print(f"{key.replace('_', ' '):<{width}}  {text}", flush=True)
+        if value is None:
+            continue
+        items = list(value) or ["none"] if isinstance(value, list | tuple) else [value]
+        name = key.replace("_", " ")
+        for item in items:
+            text = f"{item:.4f}" if isinstance(item, float) else str(item)
+            print(f"{name:<{width}}  {text}", flush=True)
+            name = ""
 
 
 def verb_app(help_text: str) -> typer.Typer:
@@ -105,10 +121,16 @@ def verb_app(help_text: str) -> typer.Typer:
     )
 
 
-def command(function: Callable[..., Any]) -> Callable[..., None]:
+def command(
+    function: Callable[..., Any], failed: Callable[[Any], bool] | None = None
+) -> Callable[..., None]:
     """Makes a verb's function into its command: same arguments, exit codes instead of errors.
 
-    The function returns its result as a dataclass or mapping (printed as the summary) or None.
+    The command's help is the function's docstring up to the first section, such as `Raises:`.
+
+    Args:
+        function: Returns its result as a dataclass or mapping (printed as the summary) or None.
+        failed: Says of a result that the command is to exit with status 1 after printing it.
     """
 
     @functools.wraps(function)
@@ -124,15 +146,22 @@ def command(function: Callable[..., Any]) -> Callable[..., None]:
             _fail("stopped before anything was saved.", 130, label="interrupted")
         except WorkError as error:
             _fail(str(error), 1)
-        except Exception as error:  # noqa: BLE001 - the outermost frame: report, then exit 1
+        except Exception as error:
             logging.getLogger("fmnist_ray").debug("traceback", exc_info=True)
             _messages.print_exception()
             _fail(f"{type(error).__name__}: {error}", 1)
         if result is None:
             return
-        summary = asdict(result) if is_dataclass(result) else dict(result)
+        summary = (
+            asdict(result)
+            if is_dataclass(result) and not isinstance(result, type)
+            else dict(result)
+        )
         print_summary(summary, as_json=bool(kwargs.get("as_json", False)))
+        if failed is not None and failed(result):
+            sys.exit(1)
 
+    run.__doc__ = _SECTION.split(inspect.cleandoc(function.__doc__ or ""))[0]
     return run
 
 
@@ -150,9 +179,3 @@ def _configure_logging(quiet: bool) -> None:
             RichHandler(console=_messages, show_path=False, show_level=False, show_time=False)
         )
         package.propagate = False
-
-
-def _jsonable(value: Any) -> Any:
-    if hasattr(value, "item"):
-        return value.item()
-    return str(value)

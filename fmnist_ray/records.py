@@ -15,6 +15,7 @@ Every file is written aside and renamed, so that a reader never sees half of one
 import csv
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -64,8 +65,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a mapping as indented JSON; NumPy scalars become numbers, paths become text."""
-    text = json.dumps(content, indent=2, default=_plain)
+    """Writes a mapping as indented JSON; see `plain` for what becomes of its values."""
+    text = json.dumps(plain(content), indent=2, allow_nan=False)
     write_whole(path, (text + "\n").encode())
 
 
@@ -278,11 +279,27 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as JSON knows it.
+
+    NumPy's numbers and arrays become numbers and lists, paths become text. A number that is not
+    finite becomes None: JSON has no NaN, and readers other than Python refuse the file over it.
+
+    Raises:
+        TypeError: There is no such form.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
+        return plain(value.tolist())
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
