@@ -1,0 +1,282 @@
+"""Scores a record's model on the test set: `python -m fmnist_ray.evaluate results/NAME`."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from fmnist_ray.console import (
+    DataOption,
+    JsonOption,
+    QuietOption,
+    command,
+    messages,
+    progress_bar,
+    verb_app,
+)
+from fmnist_ray.dataset.arrays import CLASS_NAMES, Dataset, Split, fingerprint
+from fmnist_ray.errors import RequestError, WorkError
+from fmnist_ray.evaluation.metrics import (
+    ClassScore,
+    ConfusedPair,
+    class_scores,
+    confusion_counts,
+    most_confused_pairs,
+    summarise,
+)
+from fmnist_ray.records import Record, read_json, write_json, write_predictions
+from fmnist_ray.reports.tables import write_class_report, write_confusion_matrix
+
+RecordArgument = Annotated[
+    str, typer.Argument(metavar="RECORD", help="The run's folder, such as results/NAME.")
+]
+UnitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--unit",
+        metavar="ID",
+        help="Score the model of this trial, fold or member, below units/, instead of the run's.",
+    ),
+]
+
+_BATCH = 1000
+_CHANGED = {
+    "train_images": "training images",
+    "train_labels": "training labels",
+    "test_images": "test images",
+    "test_labels": "test labels",
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model does on the test set.
+
+    Attributes:
+        record: Folder that the files were written to.
+        model: Its architecture's name.
+        data: The source of the test images.
+        data_as_trained: Whether the data are those that the record was trained on; None if the
+            record does not say.
+        test_images: Number of them.
+        test_accuracy: Share that is right.
+        test_accuracy_low: Lower bound of its 95 % interval (Wilson).
+        test_accuracy_high: Upper bound.
+        test_loss: Mean negative log-likelihood, in nats.
+        test_macro_precision: Mean over the classes.
+        test_macro_recall: Likewise.
+        test_macro_f1: Likewise.
+        most_confused: The class pairs that are taken for each other most often, each with the
+            number of its errors.
+    """
+
+    record: str
+    model: str
+    data: str
+    data_as_trained: bool | None
+    test_images: int
+    test_accuracy: float
+    test_accuracy_low: float
+    test_accuracy_high: float
+    test_loss: float
+    test_macro_precision: float
+    test_macro_recall: float
+    test_macro_f1: float
+    most_confused: tuple[str, ...]
+
+
+def evaluate(
+    record: RecordArgument,
+    data: DataOption = None,
+    unit: UnitOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> Evaluation:
+    """Scores a record's model on the test set, and adds figures, tables and plots to the record.
+
+    Raises:
+        RequestError: There is no such record, unit or model yet, the model is damaged, or the
+            data cannot be read.
+        WorkError: The model's output is no number, or the record cannot be written.
+    """
+    run = Record.open(record)
+    folder = run.path if unit is None else run.unit(unit)
+    _require_model(run, folder, unit)
+    from fmnist_ray.models.storage import load_model
+
+    module, config = load_model(folder)
+    dataset = _load(data, quiet)
+    as_trained = _compare_data(run, dataset)
+    probabilities = _score(module, dataset.test, quiet)
+    figures = summarise(dataset.test.labels, probabilities, "test")
+    scores = class_scores(dataset.test.labels, probabilities)
+    counts = confusion_counts(dataset.test.labels, probabilities)
+    pairs = most_confused_pairs(counts)
+    name = run.name if unit is None else f"{run.name}, {unit}"
+    title = (
+        f"{name} ({config.model}): {figures['test_accuracy']:.2%} "
+        f"of {len(dataset.test):,} test images right"
+    )
+    try:
+        # A unit's own predictions may be those of its fold, which must not be lost.
+        predictions = folder / ("predictions.npz" if unit is None else "test_predictions.npz")
+        write_predictions(
+            predictions, np.arange(len(dataset.test)), dataset.test.labels, probabilities
+        )
+        write_class_report(folder / "classification_report.csv", scores, CLASS_NAMES)
+        write_confusion_matrix(folder / "confusion_matrix.csv", counts, CLASS_NAMES)
+        _draw(run, folder, unit, counts, title)
+        # Last, and merged: the verb that made the record has figures of its own in there.
+        metrics = folder / "metrics.json"
+        write_json(metrics, (read_json(metrics) if metrics.exists() else {}) | figures)
+    except OSError as error:
+        raise WorkError(
+            f"{folder} cannot be written: {error.strerror or error}. Free some space, or copy the "
+            "record to a folder that is yours and evaluate it there."
+        ) from error
+    if not quiet:
+        messages().print(_table(scores, figures))
+    return Evaluation(
+        record=str(folder),
+        model=config.model,
+        data=dataset.source,
+        data_as_trained=as_trained,
+        most_confused=tuple(_describe(pair) for pair in pairs),
+        **figures,  # type: ignore[arg-type]  # flat names, as the attributes
+    )
+
+
+def _require_model(run: Record, folder: Path, unit: str | None) -> None:
+    """Refuses, and says how to come by a model, where there is none."""
+    from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE
+
+    if (folder / DESCRIPTION_FILE).exists() or (folder / WEIGHTS_FILE).exists():
+        return
+    if unit is not None:
+        units = run.path / "units"
+        kept = sorted(path.parent.name for path in units.glob(f"*/{WEIGHTS_FILE}"))
+        having = f"Units with a model: {', '.join(kept[:10])}" if kept else "No unit has one"
+        more = f" and {len(kept) - 10} more" if len(kept) > 10 else ""
+        problem = "keeps no model" if folder.is_dir() else "does not exist"
+        raise RequestError(f"Unit {unit} of {run.path} {problem}. {having}{more}.")
+    content = run.run()
+    verb, status = content.get("verb", "?"), content.get("status", "?")
+    resume = f"python -m fmnist_ray.{verb} --resume {run.path}"
+    if status == "running":
+        remedy = (
+            f"Wait for its `{verb}` to end. If it runs no more, because it was killed, go on with "
+            f"it: `{resume}`."
+        )
+    elif status in ("interrupted", "failed") and verb == "tune":
+        remedy = f"Go on with it: `{resume}`."
+    else:
+        remedy = f"Run `{verb}` again under another --name."
+    raise RequestError(f"{run.path} holds no model yet; its status is `{status}`. {remedy}")
+
+
+def _load(data: str | None, quiet: bool) -> Dataset:
+    from fmnist_ray.dataset.sources import load_dataset
+
+    with progress_bar(quiet) as bar:
+        task = bar.add_task("Reading the data", total=None)
+        return load_dataset(
+            data, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+
+
+def _compare_data(run: Record, dataset: Dataset) -> bool | None:
+    """Warns if the data are not those that the record was trained on."""
+    recorded = run.run().get("data")
+    recorded = recorded if isinstance(recorded, dict) else {}
+    found = fingerprint(dataset)
+    known = [name for name in _CHANGED if name in recorded]
+    if not known:
+        _log.warning("warning: %s does not say what data it was trained on.", run.path)
+        return None
+    changed = [_CHANGED[name] for name in known if recorded[name] != found[name]]
+    if changed:
+        _log.warning(
+            "warning: the data are not those that %s was trained on (%s differ). Trained on: %s. "
+            "Scored on: %s. Use --data to name the data it was trained on.",
+            run.path,
+            ", ".join(changed),
+            recorded.get("source", "not recorded"),
+            dataset.source,
+        )
+    return not changed
+
+
+def _score(module: Any, test: Split, quiet: bool) -> np.ndarray:
+    """Probabilities (n, 10) in fp32 on the CPU, so that every machine gives the same figures."""
+    from fmnist_ray.training.predict import predict
+
+    parts = []
+    with progress_bar(quiet) as bar:
+        task = bar.add_task("Scoring the test images", total=len(test))
+        for start in range(0, len(test), _BATCH):
+            parts.append(predict(module, test.images[start : start + _BATCH]))
+            bar.advance(task, len(parts[-1]))
+    probabilities = np.concatenate(parts)
+    broken = int((~np.isfinite(probabilities).all(axis=1)).sum())
+    if broken:
+        raise WorkError(
+            f"The model gives no numbers (NaN) for {broken} of {len(test)} images: its training "
+            "diverged. Train again with a lower learning rate."
+        )
+    return probabilities
+
+
+def _draw(run: Record, folder: Path, unit: str | None, counts: np.ndarray, title: str) -> None:
+    from fmnist_ray.reports.confusion import confusion_data, draw_confusion
+    from fmnist_ray.reports.curves import draw_curves, read_curves
+    from fmnist_ray.reports.figures import write_png
+
+    figures = folder / "figures"
+    write_png(
+        figures / "confusion_matrix.png", draw_confusion(confusion_data(counts, CLASS_NAMES), title)
+    )
+    history = run.path / "history.csv"
+    if not history.exists():
+        return
+    curves = [curve for curve in read_curves(history) if unit in (None, curve.unit)]
+    if curves:
+        name = run.name if unit is None else f"{run.name}, {unit}"
+        drawn = draw_curves(curves, f"Learning curves of {name}")
+        write_png(figures / "learning_curves.png", drawn)
+
+
+def _table(scores: Sequence[ClassScore], figures: Mapping[str, float]) -> Table:
+    table = Table(title="Test set, by class")
+    table.add_column("Class")
+    for column in ("Precision", "Recall", "F1", "Images"):
+        table.add_column(column, justify="right")
+    for score in scores:
+        shares = (score.precision, score.recall, score.f1)
+        table.add_row(CLASS_NAMES[score.label], *(f"{x:.3f}" for x in shares), f"{score.support:,}")
+    table.add_section()
+    means = (figures[f"test_macro_{name}"] for name in ("precision", "recall", "f1"))
+    table.add_row("Mean", *(f"{mean:.3f}" for mean in means), f"{figures['test_images']:,}")
+    return table
+
+
+def _describe(pair: ConfusedPair) -> str:
+    return f"{CLASS_NAMES[pair.first]} / {CLASS_NAMES[pair.second]} ({pair.errors})"
+
+
+app = verb_app("Score a record's model on the test set.")
+app.command()(command(evaluate))
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
