@@ -24,3 +24,7 @@ class Interrupted(Exception):
     def __init__(self, message: str, exit_code: int = 130) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class DivergedError(WorkError):
+    """A training loss stopped being a finite number."""

@@ -113,15 +113,18 @@ def run_units(
     shared = ray.put(data)
     events = ray.remote(num_cpus=0)(Events).remote()
     grouped = resources.workers > 0
-    # max_calls ends a GPU task's process, since its GPU memory would stay taken until then.
-    limits: dict[str, Any] = {"max_calls": 1} if resources.gpus and not grouped else {}
-    task = ray.remote(**limits)(_run_unit).options(
-        num_cpus=0 if grouped else resources.cpus,
-        num_gpus=0 if grouped else resources.gpus,
-        max_retries=retries,
-        retry_exceptions=False,
-    )
-    waiting, running, failures = list(units), {}, dict.fromkeys((u.name for u in units), 0)
+    options: dict[str, Any] = {
+        "num_cpus": 0 if grouped else resources.cpus,
+        "num_gpus": 0 if grouped else resources.gpus,
+        "max_retries": 0,  # counted below, together with errors of the task itself
+    }
+    if resources.gpus and not grouped:
+        # Ends a GPU task's process, since its GPU memory would stay taken until then.
+        options["max_calls"] = 1
+    task = ray.remote(**options)(_run_unit)
+    waiting = list(units)
+    running: dict[Any, FitUnit] = {}
+    failures = dict.fromkeys((unit.name for unit in units), 0)
 
     def forward() -> None:
         for name, row in ray.get(events.take.remote()):

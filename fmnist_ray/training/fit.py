@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from fmnist_ray.dataset.augmentation import augment
-from fmnist_ray.errors import WorkError
+from fmnist_ray.errors import DivergedError
 from fmnist_ray.models.dropout import reseed_dropout
 from fmnist_ray.models.torch_models import build_model
 from fmnist_ray.training.checkpoint import Checkpoint, Row, lowest_loss_epoch
@@ -39,10 +39,6 @@ from fmnist_ray.training.schedules import learning_rate_factor
 _VALIDATION_BATCH = 500
 # Streams of random numbers, one for each use, so that turning one on changes no other.
 _SHUFFLE, _DROPOUT, _AUGMENT = 1, 2, 3
-
-
-class DivergedError(WorkError):
-    """The loss stopped being a finite number."""
 
 
 @dataclass(frozen=True)

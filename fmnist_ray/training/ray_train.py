@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fmnist_ray.errors import DivergedError
 from fmnist_ray.training.checkpoint import Checkpoint
 from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.precision import PrecisionChoice
@@ -95,7 +96,7 @@ def train_in_workers(
         checkpoint: State to go on from.
         callbacks: Ray Train callbacks, such as the one that reports to Tune.
     """
-    from ray.train import RunConfig, ScalingConfig
+    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = _POLL_SECONDS
@@ -123,7 +124,10 @@ def train_in_workers(
             ),
             run_config=RunConfig(name="fit", storage_path=folder, callbacks=callbacks),
         )
-        result: FitResult = trainer.fit().return_value
+        try:
+            result: FitResult = trainer.fit().return_value
+        except TrainingFailedError as error:
+            raise _own_error(error) from error
         return result
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -157,3 +161,10 @@ def _worker(arguments: dict[str, Any]) -> "FitResult | None":
     )
     # Only the first worker's return value reaches the caller.
     return result if rank == 0 else replace(result, weights={}, probability=None)
+
+
+def _own_error(error: Exception) -> Exception:
+    """The error that a worker raised, if it is one of ours, else Ray Train's."""
+    failures = getattr(error, "worker_failures", {}).values()
+    causes = [getattr(each, "cause", each) for each in failures]
+    return next((each for each in causes if isinstance(each, DivergedError)), error)

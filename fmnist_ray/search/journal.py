@@ -1,0 +1,131 @@
+"""The search's journal: every event in order, on disk before anyone acts on it.
+
+The journal is what makes a search survive: trials, results and the scheduler's decisions are
+appended as lines of JSON, and a resumed search feeds them through a new scheduler and searcher,
+which then stand exactly where the old ones stood. A line cut short by a crash is dropped.
+
+Events (each has `event` and `time`, seconds since 1970):
+    session: `number` - a search was started or resumed.
+    trial: `unit`, `config` - a trial was chosen, or its configuration changed by PBT.
+    result: `unit`, `row`, `decision` - an epoch ended, and what the scheduler decided.
+    end: `unit`, `status` (`complete`, `stopped`, `diverged`, `failed`), `reason`.
+    session_end: `seconds` - the sweep stopped running after this long.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fmnist_ray.errors import WorkError
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """An append-only file of events.
+
+    Args:
+        path: The file; made when missing. A torn last line is cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.events = list(read_events(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = sum(len(_line(event)) for event in self.events)
+        with path.open("ab") as stream:
+            stream.truncate(whole)
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Adds an event; it is on disk when this returns."""
+        entry: Event = {"event": event, "time": round(time.time(), 3), **fields}
+        try:
+            with self.path.open("ab") as stream:
+                stream.write(_line(entry))
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise WorkError(
+                f"The search's journal {self.path} cannot be written ({error.strerror}). What is "
+                "in it is safe: make room, then resume."
+            ) from error
+        self.events.append(entry)
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """The whole events of a journal file, in order; none if there is no file."""
+    if not path.exists():
+        return
+    with path.open("rb") as stream:
+        for line in stream:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                return
+            if not line.endswith(b"\n"):
+                return
+            yield event
+
+
+@dataclass
+class TrialState:
+    """What the journal says of one trial.
+
+    Attributes:
+        unit: Its name.
+        config: Its configuration.
+        rows: A row per finished epoch.
+        decisions: The scheduler's answer to each row.
+        status: `running` until it ends as `complete`, `stopped`, `diverged` or `failed`.
+        reason: Why it failed.
+        started: Seconds since 1970.
+        ended: Seconds since 1970, or None.
+    """
+
+    unit: str
+    config: dict[str, Any]
+    started: float
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)
+    status: str = "running"
+    reason: str = ""
+    ended: float | None = None
+
+    def apply(self, event: Event) -> None:
+        """Takes in an event of this trial."""
+        match event["event"]:
+            case "trial":
+                self.config, self.status = event["config"], "running"
+            case "result":
+                self.rows.append(event["row"])
+                self.decisions.append(event["decision"])
+            case "end":
+                self.status, self.reason = event["status"], event.get("reason", "")
+                self.ended = event["time"]
+
+    def best(self, metric: str, mode: str) -> dict[str, Any] | None:
+        """The row with the best figure, the earliest among equals; None before the first epoch."""
+        sign = 1 if mode == "max" else -1
+        rows = [row for row in self.rows if row.get(metric) is not None]
+        return max(rows, key=lambda row: sign * row[metric], default=None)
+
+
+def trial_states(events: list[Event]) -> dict[str, TrialState]:
+    """Every trial that the events tell of, by unit, in the order they began."""
+    states: dict[str, TrialState] = {}
+    for event in events:
+        unit = event.get("unit")
+        if unit is None:
+            continue
+        if unit not in states:
+            states[unit] = TrialState(unit, event.get("config", {}), event["time"])
+        states[unit].apply(event)
+    return states
+
+
+def _line(event: Event) -> bytes:
+    return (json.dumps(event, separators=(",", ":")) + "\n").encode()

@@ -1,0 +1,142 @@
+"""Turns a search's events into its record while it runs."""
+
+from typing import Any
+
+from ray.tune import Callback
+
+from fmnist_ray.records import Record
+from fmnist_ray.search.journal import Journal, TrialState, trial_states
+from fmnist_ray.search.progress import SearchProgress
+from fmnist_ray.search.schedulers import JournalledScheduler, rungs, unit_name
+from fmnist_ray.search.tensorboard import TensorBoardLogs
+
+
+class Recorder(Callback):  # type: ignore[misc]
+    """Keeps `history.csv` and `units/` up to date, and tells the display.
+
+    The journal has every event already, written by the scheduler before Tune acts on it; this
+    callback only adds the ends of trials and derives files from it.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        journal: Journal,
+        scheduler: JournalledScheduler,
+        progress: SearchProgress,
+        tensorboard: TensorBoardLogs | None,
+    ) -> None:
+        self._record, self._journal, self._scheduler = record, journal, scheduler
+        self._progress, self._tensorboard = progress, tensorboard
+        self._states: dict[str, TrialState] = trial_states(journal.events)
+        self._taken = len(journal.events)
+        progress.begin(self._states, rungs(scheduler))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks into a snapshot that we never read.
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._take()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        for state in self._take():
+            self._progress.epoch(state, rungs(self._scheduler))
+            if self._tensorboard is not None:
+                self._tensorboard.add(state)
+        self.write_history()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        unit = unit_name(trial)
+        self._take()
+        state = self._states[unit]
+        early = bool(state.decisions) and state.decisions[-1] == "STOP"
+        full = bool(state.rows) and state.rows[-1]["epoch"] >= state.config["epochs"]
+        diverged = state.rows[-1].get("diverged", "") if state.rows else ""
+        status = "diverged" if diverged else "stopped" if early and not full else "complete"
+        self._end(unit, status, diverged)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = trial.get_error()
+        cause = getattr(error, "cause", None) or error
+        lines = str(cause).strip().splitlines() if cause is not None else []
+        self._log(unit_name(trial), str(error))
+        self._end(unit_name(trial), "failed", lines[-1] if lines else "unknown error")
+
+    def _end(self, unit: str, status: str, reason: str = "") -> None:
+        self._journal.append("end", unit=unit, status=status, reason=reason)
+        self._take()
+        state = self._states[unit]
+        if self._tensorboard is not None:
+            self._tensorboard.end(state)
+        self._progress.ended(state)
+        self.write_history()
+
+    def write_history(self) -> None:
+        """Writes `history.csv` from all trials."""
+        self._record.write_history(
+            {"unit": state.unit, **row} for state in self._states.values() for row in state.rows
+        )
+
+    def _take(self) -> list[TrialState]:
+        """Applies the journal's new events; returns the trials whose epoch ended."""
+        fresh, self._taken = self._journal.events[self._taken :], len(self._journal.events)
+        reported: list[TrialState] = []
+        for event in fresh:
+            unit = event.get("unit")
+            if unit is None:
+                continue
+            if unit not in self._states:
+                self._states[unit] = TrialState(unit, event["config"], event["time"])
+            state = self._states[unit]
+            state.apply(event)
+            write_unit(self._record, state)
+            self._log(unit, _log_line(event))
+            if event["event"] == "result":
+                reported.append(state)
+        return reported
+
+    def _log(self, unit: str, text: str) -> None:
+        folder = self._record.unit(unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "log.txt").open("a", encoding="utf-8") as stream:
+            stream.write(text.rstrip() + "\n")
+
+
+def write_unit(record: Record, state: TrialState) -> None:
+    """Writes `config.json` and `metrics.json` of a trial."""
+    from fmnist_ray.records import write_json
+
+    folder = record.unit(state.unit)
+    write_json(folder / "config.json", state.config)
+    last = state.rows[-1] if state.rows else {}
+    record.write_metrics(
+        {
+            **last,
+            "status": state.status,
+            "reason": state.reason,
+            "epochs": len(state.rows),
+            "busy_seconds": sum(row.get("seconds", 0.0) for row in state.rows),
+        },
+        state.unit,
+    )
+
+
+def _log_line(event: dict[str, Any]) -> str:
+    from datetime import UTC, datetime
+
+    when = datetime.fromtimestamp(event["time"], UTC).isoformat(timespec="seconds")
+    match event["event"]:
+        case "trial":
+            what = f"configuration {event['config']}"
+        case "result":
+            figures = " ".join(
+                f"{key}={value:.5g}" if isinstance(value, float) else f"{key}={value}"
+                for key, value in event["row"].items()
+            )
+            what = f"{figures} -> {event['decision'].lower()}"
+        case _:
+            what = " ".join([event["status"], event.get("reason", "")])
+    return f"{when} {what}"

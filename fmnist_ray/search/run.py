@@ -1,0 +1,271 @@
+"""A whole search: data, plan, sweep, retraining, record."""
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from fmnist_ray.dataset.splits import save_indices
+from fmnist_ray.dispatch.plan import Node, Plan, plan
+from fmnist_ray.dispatch.progress import UnitsProgress
+from fmnist_ray.errors import RequestError
+from fmnist_ray.records import Record, write_predictions
+from fmnist_ray.search.data import SearchData
+from fmnist_ray.search.journal import Journal, TrialState
+from fmnist_ray.search.progress import SearchProgress, best_trial, describe_configuration
+from fmnist_ray.search.settings import SearchSettings
+from fmnist_ray.search.space import SearchSpace, parse_space
+from fmnist_ray.search.sweep import (
+    Sweep,
+    run_sweep,
+    seconds_so_far,
+    trial_demand,
+    trial_resources,
+)
+from fmnist_ray.training.checkpoint_store import CheckpointStore
+from fmnist_ray.training.config import FitConfig
+from fmnist_ray.training.ray_train import Resources
+
+JOURNAL_FILE = "journal.jsonl"
+
+
+def plan_search(settings: SearchSettings, nodes: list[Node]) -> tuple[Plan, Resources]:
+    """Trials at a time and what each gets.
+
+    Raises:
+        RequestError: A trial could never run on this cluster.
+    """
+    resources = trial_resources(settings, nodes)
+    return plan(settings.trials, nodes, trial_demand(resources), settings.max_concurrent), resources
+
+
+def run_search(
+    record: Record, settings: SearchSettings, data: SearchData, nodes: list[Node], console: Console
+) -> dict[str, Any]:
+    """Runs or goes on with a search inside a Ray session.
+
+    Args:
+        record: New, or that of the search to go on with.
+        settings: What is searched and how.
+        data: From `prepare_data`.
+        nodes: The cluster's.
+        console: Where progress is shown; a quiet one shows nothing.
+
+    Returns:
+        The record's metrics.
+    """
+    from fmnist_ray.training.fit import FitData
+
+    space = parse_space(settings.space, settings.space_source)
+    space = space.with_epochs_up_to(settings.max_epochs)
+    places, resources = plan_search(settings, nodes)
+    console.print(f"plan: {places.describe('trials')}", markup=False)
+    journal = Journal(record.path / JOURNAL_FILE)
+    progress = SearchProgress(
+        None if console.quiet else console,
+        settings.trials,
+        places.slots,
+        settings.metric,
+        settings.mode,
+        list(space.search),
+    )
+    sweep = Sweep(record, journal, settings, space, resources, places.slots, progress)
+    images, labels = data.dataset.train.images, data.dataset.train.labels
+    with progress:
+        states = run_sweep(sweep, FitData(images, labels, data.train, data.validation))
+    metrics = sweep_metrics(states, journal, settings, places.slots)
+    record.write_metrics(metrics)
+    _export_units(record, settings, data, states, space)
+    if settings.retrain_seeds and best_trial(states, settings.metric, settings.mode):
+        metrics |= _retrain(record, settings, space, data, states, nodes, resources, console)
+        record.write_metrics(metrics)
+    _drop_checkpoints(record, settings, states)
+    return metrics
+
+
+def sweep_metrics(
+    states: dict[str, TrialState], journal: Journal, settings: SearchSettings, slots: int
+) -> dict[str, Any]:
+    """The sweep's figures, flat.
+
+    `slot_overhead` is sweep_seconds x slots / busy_seconds: 1 would be slots that do nothing
+    but train and validate.
+    """
+    busy = sum(row.get("seconds", 0.0) for state in states.values() for row in state.rows)
+    seconds = seconds_so_far(journal)
+    metrics: dict[str, Any] = {
+        "trials": len(states),
+        **{
+            f"trials_{status}": sum(state.status == status for state in states.values())
+            for status in ("complete", "stopped", "diverged", "failed")
+        },
+        "epochs": sum(len(state.rows) for state in states.values()),
+        "slots": slots,
+        "sweep_seconds": round(seconds, 1),
+        "busy_seconds": round(busy, 1),
+        "slot_overhead": round(seconds * slots / busy, 3) if busy else None,
+    }
+    best = best_trial(states, settings.metric, settings.mode)
+    if best is not None:
+        state, row = best
+        metrics |= {
+            "best_unit": state.unit,
+            "best_epoch": row["epoch"],
+            f"best_{settings.metric}": row[settings.metric],
+        }
+    return metrics
+
+
+def _export_units(
+    record: Record,
+    settings: SearchSettings,
+    data: SearchData,
+    states: dict[str, TrialState],
+    space: SearchSpace,
+) -> None:
+    """Writes each trial's model and validation predictions from its last checkpoint."""
+    from fmnist_ray.models.storage import WEIGHTS_FILE, save_model
+    from fmnist_ray.search.storage_file import write_optuna_storage
+
+    store = _store(record, settings)
+    labels = data.dataset.train.labels[data.validation]
+    for state in states.values():
+        folder = record.unit(state.unit)
+        checkpoint = store.load(state.unit)
+        if checkpoint is None or (folder / WEIGHTS_FILE).exists():
+            continue
+        architecture = FitConfig.checked(state.config, state.unit).architecture
+        weights = checkpoint.best_weights or checkpoint.weights
+        save_model(folder, architecture, weights, unit=state.unit)
+        if checkpoint.probability is not None:
+            write_predictions(
+                folder / "predictions.npz", data.validation, labels, checkpoint.probability
+            )
+    write_optuna_storage(
+        record.path / "optuna.db",
+        record.name,
+        space,
+        list(states.values()),
+        settings.metric,
+        settings.mode,
+    )
+
+
+def _drop_checkpoints(
+    record: Record, settings: SearchSettings, states: dict[str, TrialState]
+) -> None:
+    """Ended trials need no optimizer state any more; failed ones may be tried again."""
+    store = _store(record, settings)
+    for state in states.values():
+        if state.status not in ("running", "failed") and store.load(state.unit) is not None:
+            store.remove(state.unit)
+
+
+def _store(record: Record, settings: SearchSettings) -> CheckpointStore:
+    return CheckpointStore(settings.storage or str(record.path / "units"))
+
+
+def _retrain(
+    record: Record,
+    settings: SearchSettings,
+    space: SearchSpace,
+    data: SearchData,
+    states: dict[str, TrialState],
+    nodes: list[Node],
+    resources: Resources,
+    console: Console,
+) -> dict[str, Any]:
+    from fmnist_ray.search.retrain import retrain, retrain_units
+
+    best = best_trial(states, settings.metric, settings.mode)
+    assert best is not None
+    state, row = best
+    config = FitConfig.checked(state.config, state.unit)
+    console.print(
+        f"best: {state.unit}, {settings.metric.replace('_', ' ')} {row[settings.metric]:.4f} "
+        f"after epoch {row['epoch']}: {describe_configuration(state.config, list(space.search))}",
+        markup=False,
+    )
+    units = retrain_units(config, settings.retrain_seeds, settings.seed, data.used)
+    console.print(
+        f"training it anew on all {len(data.used):,} images, {len(units)} seeds, "
+        f"{config.epochs} epochs each",
+        markup=False,
+    )
+    begun = time.monotonic()
+    with UnitsProgress(console, "retraining", len(units) * config.epochs) as progress:
+
+        def on_end(unit: str, metrics: dict[str, Any]) -> None:
+            progress.say(f"{unit}: test accuracy {metrics['test_accuracy']:.4f}")
+
+        results = retrain(
+            record,
+            units,
+            data.dataset,
+            nodes,
+            resources,
+            settings.max_concurrent,
+            progress.epoch,
+            on_end,
+        )
+    _adopt(record, units[0].name)
+    _append_history(record, states, units, results)
+    scores = [each["test_accuracy"] for each in results]
+    return {
+        "test_accuracy": scores[0],
+        "test_accuracy_mean": statistics.mean(scores),
+        "test_accuracy_deviation": statistics.stdev(scores) if len(scores) > 1 else 0.0,
+        "test_accuracy_by_seed": scores,
+        "retrain_seconds": round(time.monotonic() - begun, 1),
+    }
+
+
+def _adopt(record: Record, unit: str) -> None:
+    """Makes a unit's model and predictions those of the record.
+
+    The first seed's, whatever its score: choosing among seeds by the test set would flatter.
+    """
+    from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE
+    from fmnist_ray.records import write_whole
+
+    for name in (WEIGHTS_FILE, "predictions.npz", DESCRIPTION_FILE):
+        write_whole(record.path / name, (record.unit(unit) / name).read_bytes())
+
+
+def _append_history(
+    record: Record, states: dict[str, TrialState], units: list[Any], results: list[dict[str, Any]]
+) -> None:
+    rows = [{"unit": s.unit, **row} for s in states.values() for row in s.rows]
+    for unit, result in zip(units, results, strict=True):
+        rows += [{"unit": unit.name, **row} for row in result["history"]]
+    record.write_history(rows)
+
+
+def check_storage(settings: SearchSettings) -> None:
+    """Refuses a place that cannot hold the checkpoints.
+
+    Raises:
+        RequestError: It cannot be written.
+    """
+    if settings.storage is not None:
+        CheckpointStore(settings.storage).check()
+
+
+def begin_record(record: Record, settings: SearchSettings, data: SearchData) -> None:
+    """Begins a record: `split.npz` with the indices, and `run.json`, which makes it a record."""
+    save_indices(record.path / "split.npz", train=data.train, validation=data.validation)
+    record.start("tune", settings.model_dump(), settings.seed, data.facts)
+
+
+def load_settings(record: Record, path: Path) -> SearchSettings:
+    """The settings a record was begun with.
+
+    Raises:
+        RequestError: The record is not that of a search.
+    """
+    run = record.run()
+    if run.get("verb") != "tune":
+        raise RequestError(f"{path} is a record of `{run.get('verb')}`, not of a search.")
+    return SearchSettings.checked(run["config"])

@@ -1,0 +1,228 @@
+"""Runs the trials of a search under Ray Tune, from the beginning or from its journal."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist_ray.dispatch.plan import GIB, Demand, Node
+from fmnist_ray.errors import WorkError
+from fmnist_ray.records import Record
+from fmnist_ray.search.journal import Journal, TrialState, trial_states
+from fmnist_ray.search.progress import SearchProgress
+from fmnist_ray.search.samplers import build_sampler
+from fmnist_ray.search.settings import SearchSettings
+from fmnist_ray.search.space import SearchSpace
+from fmnist_ray.training.ray_train import Resources, train_here
+
+# Measured on Linux with torch 2.15: a process that trains the CNN or ResNet, shared memory
+# apart, and Ray Train's controller with its placement-group cleaner beside a worker group.
+_PROCESS_MEMORY = 1.2 * GIB
+_CONTROLLER_MEMORY = 1.5 * GIB
+_TRIALS_PER_GPU = 4
+# A trial whose process dies is begun again, from its checkpoint, this often.
+_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep needs besides its settings.
+
+    Attributes:
+        record: Where it is written.
+        journal: Its events; what they tell is not done again.
+        settings: What is searched and how.
+        space: The settings' space, checked.
+        resources: Of each trial.
+        slots: Trials at a time.
+        progress: What a person sees.
+        fit: What trains; tests script it.
+    """
+
+    record: Record
+    journal: Journal
+    settings: SearchSettings
+    space: SearchSpace
+    resources: Resources
+    slots: int
+    progress: SearchProgress
+    fit: Callable[..., Any] = train_here
+
+
+def trial_resources(settings: SearchSettings, nodes: list[Node]) -> Resources:
+    """What each process of a trial gets, `auto` resolved against the cluster.
+
+    Without a number, a process gets one CPU, and on a cluster with GPUs a share of one: a
+    quarter, or more where the CPUs allow fewer trials beside each other than that.
+    """
+    workers = settings.workers_per_trial
+    processes = max(1, workers)
+    total_cpus = settings.cpus_per_trial or float(processes)
+    cpus = total_cpus / processes
+    gpus = settings.gpus_per_trial
+    if gpus is None:
+        all_gpus = sum(node.gpus for node in nodes)
+        per_gpu = int(sum(node.cpus for node in nodes if node.gpus) // (all_gpus or 1) // cpus)
+        gpus = 0.0 if not all_gpus else 1 / max(1, min(_TRIALS_PER_GPU, per_gpu))
+    return Resources(cpus=cpus, gpus=gpus, workers=workers, precision=settings.precision)
+
+
+def trial_demand(resources: Resources) -> Demand:
+    """What the planner reckons for a trial."""
+    return Demand(
+        cpus=resources.cpus,
+        gpus=resources.gpus,
+        memory=_PROCESS_MEMORY,
+        processes=max(1, resources.workers),
+        overhead_memory=_PROCESS_MEMORY + _CONTROLLER_MEMORY if resources.workers else 0.0,
+    )
+
+
+def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
+    """Runs every trial that the journal does not know as ended.
+
+    Args:
+        sweep: The search.
+        data: `FitData`: images, labels, and the indices to train and to validate on.
+
+    Returns:
+        All trials, by unit.
+
+    Raises:
+        WorkError: Every trial failed.
+    """
+    import ray
+    from ray import tune
+
+    from fmnist_ray.search.recorder import Recorder
+    from fmnist_ray.search.schedulers import build_scheduler
+    from fmnist_ray.search.searcher import UnitSearcher
+    from fmnist_ray.search.tensorboard import TensorBoardLogs
+    from fmnist_ray.search.trial import TrialSetup, run_trial
+
+    settings, journal = sweep.settings, sweep.journal
+    sampler = build_sampler(settings.searcher, sweep.space, settings.seed, settings.mode)
+    scheduler = build_scheduler(settings, sweep.space, journal)
+    searcher = UnitSearcher(settings, sweep.space, sampler, journal)
+    used = seconds_so_far(journal)
+    budget = settings.time_budget - used if settings.time_budget is not None else None
+    if not searcher.left or (budget is not None and budget <= 0):
+        return trial_states(journal.events)
+    setup = TrialSetup(
+        data=[ray.put(data)],
+        seed=settings.seed,
+        resources=sweep.resources,
+        storage=settings.storage or str((sweep.record.path / "units").resolve()),
+        give_to_tune=settings.scheduler == "pbt",
+        fit=sweep.fit,
+    )
+    logs = TensorBoardLogs(sweep.record.path / "tensorboard") if settings.tensorboard else None
+    recorder = Recorder(sweep.record, journal, scheduler, sweep.progress, logs)
+    callbacks = [recorder, *_mlflow(settings, sweep.record)]
+    journal.append("session", number=sum(e["event"] == "session" for e in journal.events))
+    begun = time.monotonic()
+    # Tune wants a folder for its own snapshots. The journal does their work, so they go into a
+    # temporary one, are written as seldom as Tune allows, and are thrown away.
+    folder = tempfile.mkdtemp(prefix="fmnist_ray_tune_")
+    _set_tune_environment()
+    try:
+        tuner = tune.Tuner(
+            tune.with_resources(_trainable(run_trial, setup), _placement(sweep.resources)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=searcher.left,
+                max_concurrent_trials=sweep.slots,
+                time_budget_s=budget,
+                reuse_actors=True,
+                trial_name_creator=_unit_of,
+                trial_dirname_creator=_unit_of,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                callbacks=callbacks,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=_RETRIES),
+            ),
+        )
+        tuner.fit()
+    finally:
+        journal.append("session_end", seconds=round(time.monotonic() - begun, 3))
+        if logs is not None:
+            logs.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    states = trial_states(journal.events)
+    failed = [state for state in states.values() if state.status == "failed"]
+    if failed and len(failed) == len(states):
+        raise WorkError(
+            f"All {len(failed)} trials failed; {failed[0].unit}: {failed[0].reason}. "
+            f"See {sweep.record.unit(failed[0].unit) / 'log.txt'}."
+        )
+    return states
+
+
+def seconds_so_far(journal: Journal) -> float:
+    """Wall time of all sessions of the sweep; a killed one counts to its last event."""
+    total, begun, last = 0.0, None, 0.0
+    for event in journal.events:
+        if event["event"] == "session":
+            total += last - begun if begun is not None else 0.0
+            begun = event["time"]
+        elif event["event"] == "session_end":
+            total, begun = total + event["seconds"], None
+        last = event["time"]
+    return total + (last - begun if begun is not None else 0.0)
+
+
+def _trainable(function: Callable[..., None], setup: Any) -> Callable[[dict[str, Any]], None]:
+    def trial(config: dict[str, Any]) -> None:
+        function(config, setup)
+
+    return trial
+
+
+def _placement(resources: Resources) -> Any:
+    from ray import tune
+
+    if resources.workers:
+        # The trial's own process only waits for its workers. It takes memory and no CPU, so
+        # that as many trials fit as there are places for their workers.
+        return tune.PlacementGroupFactory([{"memory": int(_PROCESS_MEMORY)}])
+    bundle = {"CPU": resources.cpus}
+    if resources.gpus:
+        bundle["GPU"] = resources.gpus
+    return tune.PlacementGroupFactory([bundle])
+
+
+def _unit_of(trial: Any) -> str:
+    return str(trial.config["unit"])
+
+
+def _mlflow(settings: SearchSettings, record: Record) -> list[Any]:
+    if settings.mlflow is None:
+        return []
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+    return [
+        MLflowLoggerCallback(
+            tracking_uri=settings.mlflow, experiment_name=record.name, save_artifact=False
+        )
+    ]
+
+
+def _set_tune_environment() -> None:
+    os.environ.update(
+        {
+            # Its own loggers write what the record holds already.
+            "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+            # Ctrl-C reaches us as KeyboardInterrupt; there is nothing that Tune has to save.
+            "TUNE_DISABLE_SIGINT_HANDLER": "1",
+            "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+            "TUNE_RESULT_BUFFER_LENGTH": "1",
+            "RAY_AIR_NEW_OUTPUT": "0",
+        }
+    )

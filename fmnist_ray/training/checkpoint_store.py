@@ -1,0 +1,85 @@
+"""Where the checkpoints of units are kept: a folder, or any place that pyarrow has a URI for."""
+
+from pathlib import Path
+from typing import Any
+
+from fmnist_ray.errors import RequestError
+from fmnist_ray.records import check_name, write_whole
+from fmnist_ray.training.checkpoint import Checkpoint, DamagedCheckpoint
+
+_FILE = "checkpoint.safetensors"
+
+
+class CheckpointStore:
+    """One checkpoint per unit, each replaced whole by the next.
+
+    Args:
+        place: A folder, or a URI such as `s3://bucket/path` or `gs://bucket/path`.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the place is a folder of this machine (shared or not)."""
+        return "://" not in self.place
+
+    def check(self) -> None:
+        """Tries to write.
+
+        Raises:
+            RequestError: The place cannot be written.
+        """
+        try:
+            self._write("write-test", b"")
+            self.remove("write-test")
+        except (OSError, ValueError, ImportError) as error:
+            raise RequestError(
+                f"Checkpoints cannot be written to --storage {self.place}: {error}. "
+                "Name a folder that can be written, or a URI that pyarrow knows (s3://, gs://)."
+            ) from None
+
+    def save(self, unit: str, checkpoint: Checkpoint) -> None:
+        """Keeps a unit's checkpoint in place of its last one."""
+        self._write(unit, checkpoint.to_bytes())
+
+    def load(self, unit: str) -> Checkpoint | None:
+        """A unit's checkpoint, or None if there is none or it is damaged."""
+        try:
+            if self.is_local:
+                content = self._path(unit).read_bytes()
+            else:
+                filesystem, folder = self._remote()
+                with filesystem.open_input_stream(f"{folder}/{unit}/{_FILE}") as stream:
+                    content = stream.read()
+            return Checkpoint.from_bytes(content)
+        except (FileNotFoundError, DamagedCheckpoint):
+            return None
+
+    def remove(self, unit: str) -> None:
+        """Drops a unit's checkpoint, if there is one."""
+        if self.is_local:
+            self._path(unit).unlink(missing_ok=True)
+            return
+        filesystem, folder = self._remote()
+        filesystem.delete_file(f"{folder}/{unit}/{_FILE}")
+
+    def _path(self, unit: str) -> Path:
+        return Path(self.place) / check_name(unit) / _FILE
+
+    def _write(self, unit: str, content: bytes) -> None:
+        if self.is_local:
+            write_whole(self._path(unit), content)
+            return
+        filesystem, folder = self._remote()
+        filesystem.create_dir(f"{folder}/{check_name(unit)}", recursive=True)
+        # Object stores show a file only when its stream is closed, so it appears whole.
+        with filesystem.open_output_stream(f"{folder}/{unit}/{_FILE}") as stream:
+            stream.write(content)
+
+    def _remote(self) -> tuple[Any, str]:
+        from pyarrow import fs
+
+        filesystem, folder = fs.FileSystem.from_uri(self.place)
+        return filesystem, folder.rstrip("/")

@@ -1,0 +1,335 @@
+"""The main job: searches configurations with Ray Tune, retrains the best and scores it.
+
+python -m fmnist_ray.tune
+python -m fmnist_ray.tune --space search_spaces/resnet.yaml --trials 48 --searcher optuna
+python -m fmnist_ray.tune --resume results/NAME
+"""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fmnist_ray.console import (
+    AddressOption,
+    DataOption,
+    JsonOption,
+    NameOption,
+    QuietOption,
+    ResultsOption,
+    command,
+    messages,
+    verb_app,
+)
+from fmnist_ray.errors import Interrupted, RequestError
+
+app = verb_app("Search configurations with Ray Tune, retrain the best and score it.")
+
+DEFAULT_SPACE = "search_spaces/cnn.yaml"
+
+
+def tune(
+    space: Annotated[
+        str | None,
+        typer.Option("--space", metavar="FILE", help=f"Search space.  [default: {DEFAULT_SPACE}]"),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials", metavar="N", help="Trials in all.  [default: 24; the whole grid for grid]"
+        ),
+    ] = None,
+    max_epochs: Annotated[
+        int | None,
+        typer.Option("--max-epochs", metavar="N", help="Most epochs of a trial.  [default: 12]"),
+    ] = None,
+    searcher: Annotated[
+        str | None,
+        typer.Option("--searcher", metavar="random|grid|optuna", help="[default: random]"),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="asha|median|pbt|none", help="[default: asha]"),
+    ] = None,
+    reduction_factor: Annotated[
+        float | None,
+        typer.Option(
+            "--reduction-factor",
+            metavar="N",
+            help="ASHA keeps one trial in N at each rung.  [default: 3]",
+        ),
+    ] = None,
+    workers_per_trial: Annotated[
+        int | None,
+        typer.Option(
+            "--workers-per-trial",
+            metavar="N",
+            help="0 trains in the trial's own process; N starts a Ray Train worker group of N "
+            "for each trial.  [default: 0]",
+        ),
+    ] = None,
+    cpus_per_trial: Annotated[
+        float | None,
+        typer.Option(
+            "--cpus-per-trial",
+            metavar="N",
+            help="CPUs, and threads, of a trial, shared by its workers.  "
+            "[default: 1 for each process]",
+        ),
+    ] = None,
+    gpus_per_trial: Annotated[
+        str | None,
+        typer.Option(
+            "--gpus-per-trial",
+            metavar="N|auto",
+            help="GPUs of each process; 0.25 lets four share one.  [default: auto]",
+        ),
+    ] = None,
+    max_concurrent: Annotated[
+        str | None,
+        typer.Option(
+            "--max-concurrent", metavar="N|auto", help="Trials at a time. [default: auto]"
+        ),
+    ] = None,
+    train_size: Annotated[
+        int | None,
+        typer.Option(
+            "--train-size",
+            metavar="N",
+            help="Use only so many training images, validation included.  [default: all]",
+        ),
+    ] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            "--time-budget",
+            metavar="DURATION",
+            help="Stop the trials after, say, 30m or 1h30m, then retrain the best. [default: none]",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            metavar="validation_accuracy|validation_loss",
+            help="What trials are compared by.  [default: validation_accuracy]",
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="results/NAME",
+            help="Go on with an interrupted search: its settings are kept, no finished epoch is "
+            "trained again, ASHA's rungs are as they were. More --trials and other resources may "
+            "be asked for. Reads JSON and safetensors only.",
+        ),
+    ] = None,
+    retrain_seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--retrain-seeds",
+            metavar="N",
+            help="Times the best configuration is trained anew on all images; 0 for none.  "
+            "[default: 3]",
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            metavar="DIR|URI",
+            help="Where checkpoints are kept while the search runs, such as s3://bucket/path.  "
+            "[default: the record]",
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        bool | None,
+        typer.Option(
+            "--tensorboard/--no-tensorboard",
+            help="Write TensorBoard files into the record.  [default: tensorboard]",
+        ),
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option("--mlflow", metavar="URI", help="Log to this MLflow server, too.")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="auto|bf16|fp32",
+            help="auto is bf16 where the hardware has it.  [default: auto]",
+        ),
+    ] = None,
+    data: DataOption = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", help="Of everything random.  [default: 0]"),
+    ] = None,
+    name: NameOption = None,
+    results: ResultsOption = "results",
+    address: AddressOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> dict[str, Any]:
+    """Search configurations with Ray Tune, retrain the best on all images and score it.
+
+    Options left out (None) take their defaults or, with `resume`, the record's settings.
+
+    Returns:
+        The record's metrics, with `record`: its folder.
+
+    Raises:
+        RequestError: A setting is wrong; no trial was started.
+        WorkError: The work failed; what was done is in the record.
+        Interrupted: Ctrl-C or SIGTERM; the message holds the command that goes on.
+    """
+    from rich.console import Console
+
+    from fmnist_ray.dispatch.session import cluster_nodes, ray_session
+    from fmnist_ray.records import Record
+    from fmnist_ray.search.data import prepare_data, same_data
+    from fmnist_ray.search.run import begin_record, load_settings, plan_search, run_search
+    from fmnist_ray.search.settings import SearchSettings
+
+    del as_json  # the command line prints the result
+    console = Console(stderr=True, quiet=True) if quiet else messages()
+    asked: dict[str, Any] = {
+        "trials": trials,
+        "max_epochs": max_epochs,
+        "searcher": searcher,
+        "scheduler": scheduler,
+        "reduction_factor": reduction_factor,
+        "workers_per_trial": workers_per_trial,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": _number(gpus_per_trial, "--gpus-per-trial"),
+        "max_concurrent": _number(max_concurrent, "--max-concurrent"),
+        "train_size": train_size,
+        "time_budget": parse_duration(time_budget),
+        "metric": metric,
+        "retrain_seeds": retrain_seeds,
+        "storage": storage,
+        "tensorboard": tensorboard,
+        "mlflow": mlflow,
+        "precision": precision,
+        "seed": seed,
+        "data": data,
+    }
+    if resume is None:
+        settings = _new_settings(SearchSettings, asked, space)
+        record = None
+    else:
+        if name is not None or space is not None:
+            raise RequestError(
+                f"--{'name' if name else 'space'} cannot be given with --resume: the record "
+                f"{resume} has its own. Leave it out."
+            )
+        record = Record.open(resume)
+        settings = load_settings(record, Path(resume)).changed(asked)
+    _check_extras(settings)
+    search_data = prepare_data(settings)
+    if record is not None:
+        same_data(record, search_data)
+    with ray_session(address) as dashboard:
+        nodes = cluster_nodes()
+        plan_search(settings, nodes)
+        if record is None:
+            record = Record.create(results, name, "tune", settings.space.get("model", "mixed"))
+            begin_record(record, settings, search_data)
+        else:
+            record.update(config=settings.model_dump(), status="running", ended=None)
+        console.print(f"record: {record.path}", markup=False)
+        if dashboard:
+            console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
+        try:
+            metrics = run_search(record, settings, search_data, nodes, console)
+        except KeyboardInterrupt as stop:
+            record.end("interrupted")
+            raise Interrupted(
+                "all finished epochs are saved. Go on with:\n  " + resume_command(record.path),
+                exit_code=getattr(stop, "exit_code", 130),
+            ) from None
+        except BaseException:
+            record.end("failed")
+            console.print(f"go on with: {resume_command(record.path)}", markup=False)
+            raise
+        record.end("complete")
+    console.print(
+        f"score it in detail: python -m fmnist_ray.evaluate {shlex.quote(str(record.path))}",
+        markup=False,
+    )
+    return {"record": str(record.path), **metrics}
+
+
+def resume_command(record: Path) -> str:
+    """The command that goes on with a search."""
+    return f"python -m fmnist_ray.tune --resume {shlex.quote(str(record))}"
+
+
+def parse_duration(text: str | None) -> float | None:
+    """Seconds of `90`, `45s`, `30m`, `1h30m` or `2d`; None of None.
+
+    Raises:
+        RequestError: The text is no duration above zero.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(
+        r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?",
+        text.strip().lower(),
+    )
+    parts = [float(part or 0) for part in match.groups()] if match else []
+    seconds = sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=False))
+    if seconds <= 0:
+        raise RequestError(
+            f"--time-budget is {text!r}. Write a duration such as 90s, 30m or 1h30m."
+        )
+    return seconds
+
+
+def _number(text: str | None, option: str) -> float | None:
+    if text is None or text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise RequestError(f"{option} is {text!r}. Give a number or `auto`.") from None
+
+
+def _new_settings(model: Any, asked: dict[str, Any], space: str | None) -> Any:
+    from fmnist_ray.search.samplers import GridSampler
+    from fmnist_ray.search.space import load_space
+
+    source = space or DEFAULT_SPACE
+    loaded = load_space(source)
+    settings = model.checked({**asked, "space": loaded.as_dict(), "space_source": source})
+    if settings.searcher == "grid":
+        points = len(GridSampler(loaded.with_epochs_up_to(settings.max_epochs)))
+        settings = settings.model_copy(update={"trials": min(asked["trials"] or points, points)})
+    return settings
+
+
+def _check_extras(settings: Any) -> None:
+    from importlib.util import find_spec
+
+    from fmnist_ray.search.run import check_storage
+
+    if settings.mlflow is not None and find_spec("mlflow") is None:
+        raise RequestError(
+            "--mlflow needs MLflow. Install it with: pip install 'fmnist_ray[mlflow]'"
+        )
+    check_storage(settings)
+
+
+app.command()(command(tune))
+
+
+def main() -> None:
+    """The command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
