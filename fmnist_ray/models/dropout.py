@@ -46,7 +46,7 @@ class Dropout(nn.Module):
         mask = torch.empty_like(values)
         in_memory_order = mask.as_strided((count,), (1,)) if _is_dense(mask) else mask.view(-1)
         in_memory_order.copy_(bits >= self._threshold).mul_(self._scale)
-        product: torch.Tensor = _Mask.apply(values, mask)  # type: ignore[no-untyped-call]
+        product: torch.Tensor = _Mask.apply(values, mask)
         return product
 
     def extra_repr(self) -> str:
@@ -73,6 +73,6 @@ class _Mask(torch.autograd.Function):
         return values * mask
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         (mask,) = ctx.saved_tensors
         return gradient * mask, None

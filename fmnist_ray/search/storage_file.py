@@ -59,6 +59,5 @@ def write_optuna_storage(
             storage=f"sqlite:///{aside}",
             direction="maximize" if mode == "max" else "minimize",
         )
-        study.set_metric_names([metric])
         study.add_trials(trials)
         write_whole(path, aside.read_bytes())

@@ -222,7 +222,6 @@ def _set_tune_environment() -> None:
             # Ctrl-C reaches us as KeyboardInterrupt; there is nothing that Tune has to save.
             "TUNE_DISABLE_SIGINT_HANDLER": "1",
             "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-            "TUNE_RESULT_BUFFER_LENGTH": "1",
             "RAY_AIR_NEW_OUTPUT": "0",
         }
     )
