@@ -3,11 +3,13 @@
 import logging
 import math
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fmnist_ray.dispatch.plan import Node
-from fmnist_ray.errors import RequestError
+from fmnist_ray.errors import RequestError, Terminated
 
 
 @contextmanager
@@ -43,9 +45,30 @@ def ray_session(address: str | None = None) -> Iterator[str]:
             "Use --address local to start Ray on this machine."
         ) from None
     try:
-        yield _dashboard()
+        with _terminable():
+            yield _dashboard()
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Makes SIGTERM, as a spot machine's notice, end the work like Ctrl-C.
+
+    Ray sets a handler of its own when it starts, which would leave without saying how to resume.
+    """
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def cluster_nodes() -> list[Node]:

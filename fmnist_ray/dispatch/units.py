@@ -92,6 +92,7 @@ def run_units(
     data: SharedData,
     plan: Plan,
     resources: Resources,
+    storage: str,
     on_epoch: Callable[[str, Row], None] | None = None,
     retries: int = 2,
 ) -> Iterator[tuple[FitUnit, UnitResult | UnitFailure]]:
@@ -105,6 +106,8 @@ def run_units(
         data: Put into the object store once.
         plan: How many run at once.
         resources: Of each unit.
+        storage: Where checkpoints are kept, see `CheckpointStore`. A unit that was cut off goes
+            on from its own; the epochs it has are told to `on_epoch` again.
         on_epoch: Called with a unit's name and each of its epochs' figures.
         retries: Times a unit whose process dies or that raises is run again.
     """
@@ -135,7 +138,9 @@ def run_units(
         while waiting or running:
             while waiting and len(running) < plan.slots:
                 unit = waiting.pop(0)
-                reference = task.options(name=unit.name).remote(unit, [shared], resources, events)
+                reference = task.options(name=unit.name).remote(
+                    unit, [shared], resources, storage, events
+                )
                 running[reference] = unit
             done, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
             forward()
@@ -156,24 +161,33 @@ def run_units(
         del shared
 
 
-def _run_unit(unit: FitUnit, shared: list[Any], resources: Resources, events: Any) -> UnitResult:
+def _run_unit(
+    unit: FitUnit, shared: list[Any], resources: Resources, storage: str, events: Any
+) -> UnitResult:
     import ray
 
     from fmnist_ray.models.torch_models import build_model
+    from fmnist_ray.training.checkpoint_store import CheckpointStore
     from fmnist_ray.training.fit import FitData
     from fmnist_ray.training.predict import predict
     from fmnist_ray.training.ray_train import train_here, train_in_workers
 
     data: SharedData = ray.get(shared[0])
     fit_data = FitData(data.images, data.labels, unit.train, unit.validation)
+    store = CheckpointStore(storage)
+    checkpoint = store.load_for(unit.name, unit.config, unit.seed)
+    for row in checkpoint.history if checkpoint is not None else []:
+        events.add.remote(unit.name, row)
 
     def on_epoch(end: Any) -> None:
+        store.save(unit.name, end.checkpoint())
         events.add.remote(unit.name, end.row)
 
+    arguments = (unit.seed, resources, on_epoch, checkpoint)
     if resources.workers:
-        result = train_in_workers(unit.config, ray.put(fit_data), unit.seed, resources, on_epoch)
+        result = train_in_workers(unit.config, ray.put(fit_data), *arguments)
     else:
-        result = train_here(unit.config, fit_data, unit.seed, resources, on_epoch)
+        result = train_here(unit.config, fit_data, *arguments)
     module = build_model(unit.config.architecture, unit.seed)
     module.load_state_dict(result.weights)
     return UnitResult(

@@ -7,11 +7,11 @@ import numpy as np
 
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch.plan import Node, plan
-from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitFailure, UnitResult, run_units
+from fmnist_ray.dispatch.resources import fit_demand
+from fmnist_ray.dispatch.unit_records import is_done, save_unit, units_folder
+from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitFailure, run_units
 from fmnist_ray.errors import WorkError
-from fmnist_ray.evaluation.metrics import accuracy
-from fmnist_ray.records import Record, read_json, write_json, write_predictions
-from fmnist_ray.search.sweep import trial_demand
+from fmnist_ray.records import Record, read_json
 from fmnist_ray.training.checkpoint import Row
 from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.ray_train import Resources
@@ -45,64 +45,25 @@ def retrain(
 ) -> list[dict[str, Any]]:
     """Trains the units that the record does not hold yet, as Ray tasks.
 
-    Each leaves its model and its test predictions in `units/<name>/`, and its `metrics.json`
-    last, which marks it as done.
-
     Returns:
         The metrics of all units, in their order.
 
     Raises:
         WorkError: A unit failed more often than it is retried.
     """
-    from fmnist_ray.models.storage import save_model
-
     missing = [unit for unit in units if not is_done(record, unit)]
     if missing:
-        shared = SharedData(dataset.train.images, dataset.train.labels, dataset.test.images)
-        places = plan(len(missing), nodes, trial_demand(resources), at_most)
-        failed = []
-        for unit, result in run_units(missing, shared, places, resources, on_epoch):
+        train, test = dataset.train, dataset.test
+        shared = SharedData(train.images, train.labels, test.images)
+        places = plan(len(missing), nodes, fit_demand(resources), at_most)
+        storage, failed = units_folder(record), []
+        for unit, result in run_units(missing, shared, places, resources, storage, on_epoch):
             if isinstance(result, UnitFailure):
                 failed.append(f"{unit.name}: {result.reason}")
                 continue
-            folder = record.unit(unit.name)
-            write_json(folder / "config.json", unit.config.model_dump())
-            save_model(folder, unit.config.architecture, as_tensors(result), unit=unit.name)
-            labels = dataset.test.labels
-            write_predictions(
-                folder / "predictions.npz", np.arange(len(labels)), labels, result.test_probability
-            )
-            metrics = {
-                **result.history[-1],
-                "status": "complete",
-                "seed": unit.seed,
-                "test_accuracy": accuracy(labels, result.test_probability),
-                "busy_seconds": sum(row["seconds"] for row in result.history),
-                "history": result.history,
-            }
-            record.write_metrics(metrics, unit.name)
+            metrics = save_unit(record, unit, result, train.labels, test.labels)
             if on_end is not None:
                 on_end(unit.name, metrics)
         if failed:
             raise WorkError(f"Retraining failed. {'; '.join(failed)}.")
     return [read_json(record.unit(unit.name) / "metrics.json") for unit in units]
-
-
-def is_done(record: Record, unit: FitUnit) -> bool:
-    """Whether the record holds this very unit, complete."""
-    folder = record.unit(unit.name)
-    if not (folder / "metrics.json").is_file():
-        return False
-    metrics, config = read_json(folder / "metrics.json"), read_json(folder / "config.json")
-    return (
-        metrics.get("status") == "complete"
-        and metrics.get("seed") == unit.seed
-        and config == unit.config.model_dump()
-    )
-
-
-def as_tensors(result: UnitResult) -> dict[str, Any]:
-    """A result's weights as torch tensors."""
-    import torch
-
-    return {name: torch.from_numpy(value.copy()) for name, value in result.weights.items()}

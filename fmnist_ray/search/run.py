@@ -10,6 +10,8 @@ from rich.console import Console
 from fmnist_ray.dataset.splits import save_indices
 from fmnist_ray.dispatch.plan import Node, Plan, plan
 from fmnist_ray.dispatch.progress import UnitsProgress
+from fmnist_ray.dispatch.resources import fit_demand, fit_resources
+from fmnist_ray.dispatch.unit_records import adopt_model
 from fmnist_ray.errors import RequestError
 from fmnist_ray.records import Record, write_predictions
 from fmnist_ray.search.data import SearchData
@@ -17,13 +19,7 @@ from fmnist_ray.search.journal import Journal, TrialState
 from fmnist_ray.search.progress import SearchProgress, best_trial, describe_configuration
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import SearchSpace, parse_space
-from fmnist_ray.search.sweep import (
-    Sweep,
-    run_sweep,
-    seconds_so_far,
-    trial_demand,
-    trial_resources,
-)
+from fmnist_ray.search.sweep import Sweep, run_sweep, seconds_so_far
 from fmnist_ray.training.checkpoint_store import CheckpointStore
 from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.ray_train import Resources
@@ -37,8 +33,14 @@ def plan_search(settings: SearchSettings, nodes: list[Node]) -> tuple[Plan, Reso
     Raises:
         RequestError: A trial could never run on this cluster.
     """
-    resources = trial_resources(settings, nodes)
-    return plan(settings.trials, nodes, trial_demand(resources), settings.max_concurrent), resources
+    resources = fit_resources(
+        nodes,
+        settings.workers_per_trial,
+        settings.cpus_per_trial,
+        settings.gpus_per_trial,
+        settings.precision,
+    )
+    return plan(settings.trials, nodes, fit_demand(resources), settings.max_concurrent), resources
 
 
 def run_search(
@@ -210,7 +212,8 @@ def _retrain(
             progress.epoch,
             on_end,
         )
-    _adopt(record, units[0].name)
+    # The first seed's model, whatever its score: choosing by the test set would flatter it.
+    adopt_model(record, units[0].name)
     _append_history(record, states, units, results)
     scores = [each["test_accuracy"] for each in results]
     return {
@@ -220,18 +223,6 @@ def _retrain(
         "test_accuracy_by_seed": scores,
         "retrain_seconds": round(time.monotonic() - begun, 1),
     }
-
-
-def _adopt(record: Record, unit: str) -> None:
-    """Makes a unit's model and predictions those of the record.
-
-    The first seed's, whatever its score: choosing among seeds by the test set would flatter.
-    """
-    from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE
-    from fmnist_ray.records import write_whole
-
-    for name in (WEIGHTS_FILE, "predictions.npz", DESCRIPTION_FILE):
-        write_whole(record.path / name, (record.unit(unit) / name).read_bytes())
 
 
 def _append_history(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_ray.dispatch.plan import GIB, Demand, Node
+from fmnist_ray.dispatch.resources import PROCESS_MEMORY
 from fmnist_ray.errors import WorkError
 from fmnist_ray.records import Record
 from fmnist_ray.search.journal import Journal, TrialState, trial_states
@@ -18,11 +18,6 @@ from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import SearchSpace
 from fmnist_ray.training.ray_train import Resources, train_here
 
-# Measured on Linux with torch 2.15: a process that trains the CNN or ResNet, shared memory
-# apart, and Ray Train's controller with its placement-group cleaner beside a worker group.
-_PROCESS_MEMORY = 1.2 * GIB
-_CONTROLLER_MEMORY = 1.5 * GIB
-_TRIALS_PER_GPU = 4
 # A trial whose process dies is begun again, from its checkpoint, this often.
 _RETRIES = 2
 
@@ -50,35 +45,6 @@ class Sweep:
     slots: int
     progress: SearchProgress
     fit: Callable[..., Any] = train_here
-
-
-def trial_resources(settings: SearchSettings, nodes: list[Node]) -> Resources:
-    """What each process of a trial gets, `auto` resolved against the cluster.
-
-    Without a number, a process gets one CPU, and on a cluster with GPUs a share of one: a
-    quarter, or more where the CPUs allow fewer trials beside each other than that.
-    """
-    workers = settings.workers_per_trial
-    processes = max(1, workers)
-    total_cpus = settings.cpus_per_trial or float(processes)
-    cpus = total_cpus / processes
-    gpus = settings.gpus_per_trial
-    if gpus is None:
-        all_gpus = sum(node.gpus for node in nodes)
-        per_gpu = int(sum(node.cpus for node in nodes if node.gpus) // (all_gpus or 1) // cpus)
-        gpus = 0.0 if not all_gpus else 1 / max(1, min(_TRIALS_PER_GPU, per_gpu))
-    return Resources(cpus=cpus, gpus=gpus, workers=workers, precision=settings.precision)
-
-
-def trial_demand(resources: Resources) -> Demand:
-    """What the planner reckons for a trial."""
-    return Demand(
-        cpus=resources.cpus,
-        gpus=resources.gpus,
-        memory=_PROCESS_MEMORY,
-        processes=max(1, resources.workers),
-        overhead_memory=_PROCESS_MEMORY + _CONTROLLER_MEMORY if resources.workers else 0.0,
-    )
 
 
 def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
@@ -191,7 +157,7 @@ def _placement(resources: Resources) -> Any:
     if resources.workers:
         # The trial's own process only waits for its workers. It takes memory and no CPU, so
         # that as many trials fit as there are places for their workers.
-        return tune.PlacementGroupFactory([{"memory": int(_PROCESS_MEMORY)}])
+        return tune.PlacementGroupFactory([{"memory": int(PROCESS_MEMORY)}])
     bundle = {"CPU": resources.cpus}
     if resources.gpus:
         bundle["GPU"] = resources.gpus

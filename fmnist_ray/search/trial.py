@@ -65,7 +65,7 @@ def run_trial(config: dict[str, Any], setup: TrialSetup) -> None:
     fit_config = FitConfig.checked(values, unit)
     seed = trial_seed(setup.seed, unit)
     store = CheckpointStore(setup.storage)
-    checkpoint = _checkpoint_of_tune() or _own_checkpoint(store, unit, fit_config, seed)
+    checkpoint = _checkpoint_of_tune() or store.load_for(unit, fit_config, seed)
     reported = config["reported"]
     if checkpoint is not None and not setup.give_to_tune:
         for row in checkpoint.history:
@@ -115,16 +115,6 @@ def _report(row: dict[str, Any], checkpoint: Checkpoint | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "checkpoint.safetensors").write_bytes(checkpoint.to_bytes())
         tune.report(row, checkpoint=tune.Checkpoint.from_directory(folder))
-
-
-def _own_checkpoint(
-    store: CheckpointStore, unit: str, config: FitConfig, seed: int
-) -> Checkpoint | None:
-    """This unit's checkpoint, if it is of this very fit."""
-    checkpoint = store.load(unit)
-    if checkpoint is None or checkpoint.seed != seed or checkpoint.config != config.model_dump():
-        return None
-    return checkpoint
 
 
 def _checkpoint_of_tune() -> Checkpoint | None:

@@ -6,6 +6,7 @@ from typing import Any
 from fmnist_ray.errors import RequestError
 from fmnist_ray.records import check_name, write_whole
 from fmnist_ray.training.checkpoint import Checkpoint, DamagedCheckpoint
+from fmnist_ray.training.config import FitConfig
 
 _FILE = "checkpoint.safetensors"
 
@@ -56,6 +57,13 @@ class CheckpointStore:
             return Checkpoint.from_bytes(content)
         except (FileNotFoundError, DamagedCheckpoint):
             return None
+
+    def load_for(self, unit: str, config: FitConfig, seed: int) -> Checkpoint | None:
+        """A unit's checkpoint if it is of this very fit, else None."""
+        checkpoint = self.load(unit)
+        if checkpoint is None or checkpoint.seed != seed:
+            return None
+        return checkpoint if checkpoint.config == config.model_dump() else None
 
     def remove(self, unit: str) -> None:
         """Drops a unit's checkpoint, if there is one."""

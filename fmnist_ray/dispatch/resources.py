@@ -1,0 +1,52 @@
+"""From what a person asks for to what each fit gets and what the planner reckons with."""
+
+from collections.abc import Sequence
+
+from fmnist_ray.dispatch.plan import GIB, Demand, Node
+from fmnist_ray.training.precision import PrecisionChoice
+from fmnist_ray.training.ray_train import Resources
+
+# Measured on Linux with torch 2.15: a process that trains the CNN or ResNet, shared memory
+# apart, and Ray Train's controller with its placement-group cleaner beside a worker group.
+PROCESS_MEMORY = 1.2 * GIB
+_CONTROLLER_MEMORY = 1.5 * GIB
+_FITS_PER_GPU = 4
+
+
+def fit_resources(
+    nodes: Sequence[Node],
+    workers: int,
+    cpus: float | None,
+    gpus: float | None,
+    precision: PrecisionChoice,
+) -> Resources:
+    """What each process of a fit gets, `auto` (None) resolved against the cluster.
+
+    Without a number, a process gets one CPU, and on a cluster with GPUs a share of one: a
+    quarter, or more where the CPUs allow fewer fits beside each other than that.
+
+    Args:
+        nodes: The cluster's.
+        workers: 0 for a fit in its task's or trial's own process, else a group of so many.
+        cpus: CPUs of the whole fit, shared by its workers.
+        gpus: GPUs of each process.
+        precision: Of the fit.
+    """
+    processes = max(1, workers)
+    cpus_each = (cpus or float(processes)) / processes
+    if gpus is None:
+        all_gpus = sum(node.gpus for node in nodes)
+        beside = int(sum(n.cpus for n in nodes if n.gpus) // (all_gpus or 1) // cpus_each)
+        gpus = 0.0 if not all_gpus else 1 / max(1, min(_FITS_PER_GPU, beside))
+    return Resources(cpus=cpus_each, gpus=gpus, workers=workers, precision=precision)
+
+
+def fit_demand(resources: Resources) -> Demand:
+    """What the planner reckons for a fit."""
+    return Demand(
+        cpus=resources.cpus,
+        gpus=resources.gpus,
+        memory=PROCESS_MEMORY,
+        processes=max(1, resources.workers),
+        overhead_memory=PROCESS_MEMORY + _CONTROLLER_MEMORY if resources.workers else 0.0,
+    )

@@ -1,0 +1,312 @@
+"""Trains one model with Ray Train and leaves it in a record.
+
+python -m fmnist_ray.train --model cnn --set epochs=8 --set early_stopping=3
+python -m fmnist_ray.train --config results/NAME --workers 2
+"""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from fmnist_ray.console import (
+    AddressOption,
+    DataOption,
+    JsonOption,
+    NameOption,
+    QuietOption,
+    ResultsOption,
+    SeedOption,
+    command,
+    messages,
+    verb_app,
+)
+from fmnist_ray.errors import Interrupted, RequestError, WorkError
+
+app = verb_app("Train one model with Ray Train.")
+
+UNIT = "fit"
+
+
+def train(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="dnn|cnn|resnet", help="The model.  [default: cnn]"),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            metavar="FILE|results/NAME",
+            help="A YAML file of settings, or a record whose configuration is taken.",
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting, such as epochs=8, optimizer=sgd, learning_rate=0.02, flip=true, "
+            "early_stopping=3. May be given many times. An unknown key lists all of them.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=0,
+            help="0 trains in one process; N starts a Ray Train worker group that shares "
+            "every batch.",
+        ),
+    ] = 0,
+    cpus: Annotated[
+        float | None,
+        typer.Option(
+            "--cpus",
+            metavar="N",
+            help="CPUs, and threads, shared by the workers.  [default: all of the largest node; "
+            "1 for each worker]",
+        ),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus", metavar="N", help="GPUs of each process.  [default: 1 if there is one]"
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="auto|bf16|fp32", help="See README.")
+    ] = "auto",
+    train_size: Annotated[
+        int | None,
+        typer.Option(
+            "--train-size", metavar="N", help="Use only so many images, validation included."
+        ),
+    ] = None,
+    validation_fraction: Annotated[
+        float,
+        typer.Option("--validation-fraction", help="Share of the images held out; 0 for none."),
+    ] = 0.1,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="results/NAME", help="Go on from the last epoch of that record."
+        ),
+    ] = None,
+    data: DataOption = None,
+    seed: SeedOption = 0,
+    name: NameOption = None,
+    results: ResultsOption = "results",
+    address: AddressOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> dict[str, Any]:
+    """Train one model with Ray Train.
+
+    Returns:
+        The record's metrics, with `record`: its folder.
+
+    Raises:
+        RequestError: A setting is wrong; nothing was started.
+        WorkError: Training failed or diverged.
+        Interrupted: Ctrl-C or SIGTERM; the message holds the command that goes on.
+    """
+    from rich.console import Console
+
+    from fmnist_ray.dispatch.session import ray_session
+    from fmnist_ray.records import Record
+
+    del as_json  # the command line prints the result
+    console = Console(stderr=True, quiet=True) if quiet else messages()
+    if resume is not None:
+        record = Record.open(resume)
+        request = _request_of(record)
+    else:
+        record = None
+        request = {
+            "fit": _configuration(model, config, set_ or []).model_dump(),
+            "workers": workers,
+            "cpus": cpus,
+            "gpus": gpus,
+            "precision": precision,
+            "train_size": train_size,
+            "validation_fraction": validation_fraction,
+            "data": data,
+            "seed": seed,
+        }
+        if precision not in ("auto", "bf16", "fp32"):
+            raise RequestError(f"--precision is {precision!r}. Choose auto, bf16 or fp32.")
+    with ray_session(address) as dashboard:
+        if dashboard:
+            console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
+        return _run(request, record, results, name, console)
+
+
+def _run(
+    request: dict[str, Any], record: Any, results: str, name: str | None, console: Any
+) -> dict[str, Any]:
+    import numpy as np
+
+    from fmnist_ray.dataset.arrays import fingerprint
+    from fmnist_ray.dataset.sources import load_dataset
+    from fmnist_ray.dataset.splits import stratified_split, stratified_subset
+    from fmnist_ray.dispatch.plan import plan
+    from fmnist_ray.dispatch.progress import UnitsProgress
+    from fmnist_ray.dispatch.resources import fit_demand
+    from fmnist_ray.dispatch.session import cluster_nodes
+    from fmnist_ray.dispatch.unit_records import adopt_model, save_unit, units_folder
+    from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitFailure, run_units
+    from fmnist_ray.records import Record
+    from fmnist_ray.training.config import FitConfig
+
+    fit_config = FitConfig.checked(request["fit"], "settings")
+    split = load_dataset(request["data"]).train
+    used, validation = np.arange(len(split)), None
+    if request["train_size"] is not None:
+        used = stratified_subset(split.labels, request["train_size"], request["seed"])
+    if request["validation_fraction"]:
+        kept, held_out = stratified_split(
+            split.labels[used], request["validation_fraction"], request["seed"]
+        )
+        used, validation = used[kept], used[held_out]
+    elif fit_config.early_stopping:
+        raise RequestError(
+            "early_stopping needs validation images: give --validation-fraction above 0."
+        )
+    nodes = cluster_nodes()
+    resources = _resources(request, nodes)
+    places = plan(1, nodes, fit_demand(resources))
+    if record is None:
+        record = Record.create(results, name, "train", fit_config.model)
+        dataset = load_dataset(request["data"])
+        facts = {"source": dataset.source, "sha256": fingerprint(dataset)}
+        record.start("train", request, request["seed"], facts)
+    else:
+        record.update(status="running", ended=None)
+    console.print(f"record: {record.path}", markup=False)
+    console.print(f"plan: {places.describe('fit')}", markup=False)
+    unit = FitUnit(UNIT, fit_config, request["seed"], used, validation)
+    shared = SharedData(split.images, split.labels, split.images[:0])
+    rows: list[dict[str, Any]] = []
+    try:
+        with UnitsProgress(console, f"training {fit_config.model}", fit_config.epochs) as progress:
+
+            def on_epoch(unit: str, row: dict[str, Any]) -> None:
+                rows.append({"unit": unit, **row})
+                record.write_history(rows)
+                progress.epoch(unit, row)
+
+            storage = units_folder(record)
+            ((_, result),) = run_units([unit], shared, places, resources, storage, on_epoch)
+    except KeyboardInterrupt as stop:
+        record.end("interrupted")
+        raise Interrupted(
+            "all finished epochs are saved. Go on with:\n  python -m fmnist_ray.train --resume "
+            + shlex.quote(str(record.path)),
+            exit_code=getattr(stop, "exit_code", 130),
+        ) from None
+    except BaseException:
+        record.end("failed")
+        raise
+    if isinstance(result, UnitFailure):
+        record.end("failed")
+        raise WorkError(f"Training failed: {result.reason}. The record is {record.path}.")
+    metrics = save_unit(record, unit, result, split.labels, split.labels[:0])
+    adopt_model(record, UNIT)
+    record.write_history({"unit": UNIT, **row} for row in metrics.pop("history"))
+    record.write_metrics(metrics)
+    record.end("complete")
+    console.print(
+        f"score it: python -m fmnist_ray.evaluate {shlex.quote(str(record.path))}", markup=False
+    )
+    return {"record": str(record.path), **metrics}
+
+
+def _resources(request: dict[str, Any], nodes: list[Any]) -> Any:
+    """One fit has the machine to itself: all CPUs of the largest node, and a whole GPU."""
+    from fmnist_ray.dispatch.resources import fit_resources
+
+    cpus, gpus = request["cpus"], request["gpus"]
+    if cpus is None and not request["workers"]:
+        cpus = max((node.cpus for node in nodes), default=1.0)
+    if gpus is None:
+        gpus = 1.0 if any(node.gpus for node in nodes) else 0.0
+    return fit_resources(nodes, request["workers"], cpus, gpus, request["precision"])
+
+
+def _request_of(record: Any) -> dict[str, Any]:
+    run = record.run()
+    if run.get("verb") != "train":
+        raise RequestError(
+            f"{record.path} is a record of `{run.get('verb')}`, which train cannot go on with."
+        )
+    if run.get("status") == "complete":
+        raise RequestError(f"{record.path} is complete: there is nothing to go on with.")
+    request: dict[str, Any] = run["config"]
+    return request
+
+
+def _configuration(model: str | None, config: str | None, settings: list[str]) -> Any:
+    """The configuration: defaults, then the file's or record's values, then single settings."""
+    from fmnist_ray.training.config import FitConfig
+
+    values: dict[str, Any] = {}
+    if config is not None:
+        values |= _file_or_record(Path(config))
+    if model is not None:
+        values["model"] = model
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise RequestError(f"--set {setting!r} must have the form KEY=VALUE.")
+        try:
+            values[key.strip()] = _value(text)
+        except yaml.YAMLError:
+            raise RequestError(f"--set {key}: {text!r} cannot be read as a value.") from None
+    return FitConfig.checked(values, "--set" if settings else (config or "--model"))
+
+
+def _value(text: str) -> Any:
+    """A value as YAML reads it, and numbers such as 1e-3, which YAML takes for text."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _file_or_record(path: Path) -> dict[str, Any]:
+    from fmnist_ray.records import Record, read_json
+
+    if path.is_dir():
+        record = Record.open(path)
+        metrics = read_json(path / "metrics.json")
+        unit = metrics.get("best_unit", UNIT)
+        return read_json(record.unit(unit) / "config.json")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(
+            f"--config {path} cannot be read: {error}. Name a YAML file or a record."
+        ) from None
+    except yaml.YAMLError as error:
+        raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"{path} must hold settings as `key: value`.")
+    return content
+
+
+app.command()(command(train))
+
+
+def main() -> None:
+    """The command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
