@@ -1,0 +1,302 @@
+"""Tells what this machine offers and what would stop the verbs: `python -m fmnist_ray.doctor`."""
+
+import importlib
+import os
+import platform
+import shutil
+import socket
+import tempfile
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+from fmnist_ray import __version__
+from fmnist_ray.console import (
+    AddressOption,
+    DataOption,
+    JsonOption,
+    QuietOption,
+    ResultsOption,
+    command,
+    verb_app,
+)
+from fmnist_ray.errors import RequestError
+from fmnist_ray.records import processor_name
+
+_GIB = 2**30
+# Shown, and imported to see that they can be: torch and torchvision of two builds install
+# side by side without complaint, and then neither can be used.
+_IMPORTED = ("ray", "torch", "torchvision")
+_SHOWN = (*_IMPORTED, "numpy", "scikit-learn", "optuna")
+# Ray keeps the images (55 MB) there once for all processes, and weights and predictions besides;
+# Docker gives a container 64 MB unless it is told otherwise.
+_LEAST_SHARED_MEMORY = _GIB
+_LEAST_FREE_SPACE = _GIB
+# A process that trains takes about 1 GiB, and Ray's own processes together as much again.
+_LEAST_MEMORY = 3 * _GIB
+_CONNECT_SECONDS = 3.0
+
+
+@dataclass
+class Checkup:
+    """What was found.
+
+    Attributes:
+        facts: Flat names and values, in the order in which they are shown.
+        warnings: What slows or limits the verbs, each with its remedy.
+        problems: What stops verbs, each with its remedy.
+    """
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def doctor(
+    data: DataOption = None,
+    results: ResultsOption = "results",
+    address: AddressOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> dict[str, Any]:
+    """Shows versions, hardware, data and folders, and what would stop the other verbs.
+
+    Nothing is downloaded or changed. The exit code is 1 if something would stop the verbs, and
+    else 0, warnings or not.
+
+    Returns:
+        The facts under flat names, then `warnings` and `problems`, each a list of sentences.
+    """
+    checkup = Checkup()
+    check_packages(checkup)
+    check_machine(checkup)
+    check_devices(checkup)
+    check_data(checkup, data)
+    check_results(checkup, results)
+    check_cluster(checkup, address)
+    return {**checkup.facts, "warnings": checkup.warnings, "problems": checkup.problems}
+
+
+def check_packages(checkup: Checkup) -> None:
+    """Looks whether what the package requires is installed, in a version it was tested with."""
+    from packaging.requirements import Requirement
+
+    checkup.facts |= {"fmnist_ray": __version__, "python": platform.python_version()}
+    try:
+        lines = requires("fmnist_ray") or []
+    except PackageNotFoundError:
+        checkup.warnings.append(
+            "fmnist_ray is not installed, so its packages cannot be checked. Run: make install"
+        )
+        lines = []
+    installed = {name: _version(name) for name in _SHOWN}
+    for requirement in map(Requirement, lines):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        found = installed.setdefault(requirement.name, _version(requirement.name))
+        if found is None or not requirement.specifier.contains(found, prereleases=True):
+            checkup.problems.append(
+                f"{requirement.name} {found or 'is not installed'}, but {requirement.specifier} "
+                "is needed. Install it with: make install"
+            )
+    for name in _SHOWN:
+        checkup.facts[name.replace("-", "_")] = installed[name] or "not installed"
+    for name in _IMPORTED:
+        if installed[name] is None:
+            continue
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:
+            checkup.problems.append(
+                f"{name} {installed[name]} cannot be imported: {error}. Make the environment "
+                "anew with: make clean install"
+            )
+
+
+def check_machine(checkup: Checkup) -> None:
+    """Looks at processor, memory and shared memory."""
+    cpus, memory = usable_cpus(), usable_memory()
+    checkup.facts["processor"] = processor_name()
+    checkup.facts["cpus"] = int(cpus) if cpus.is_integer() else cpus
+    checkup.facts["memory_gib"] = None if memory is None else round(memory / _GIB, 1)
+    if memory is not None and memory < _LEAST_MEMORY:
+        checkup.warnings.append(
+            f"This machine offers {memory / _GIB:.1f} GiB of memory; below "
+            f"{_LEAST_MEMORY / _GIB:g} GiB Ray may end processes that train. Run one at a time."
+        )
+    shared = Path("/dev/shm")
+    if shared.is_dir():
+        size = shutil.disk_usage(shared).total
+        checkup.facts["shared_memory_gib"] = round(size / _GIB, 1)
+        if size < _LEAST_SHARED_MEMORY:
+            checkup.warnings.append(
+                f"{shared} holds only {size / 2**20:.0f} MiB, so that Ray keeps its objects on "
+                "disk, which is slow. Start a container with --shm-size=2g."
+            )
+
+
+def check_devices(checkup: Checkup) -> None:
+    """Looks for GPUs and bf16 arithmetic, and what `--precision auto` takes."""
+    try:
+        import torch
+
+        from fmnist_ray.training.precision import resolve_precision
+    except (ImportError, OSError, RuntimeError):
+        return  # `check_packages` has said so
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    checkup.facts["gpus"] = gpus
+    checkup.facts["bf16_on_cpu"] = resolve_precision("auto", "cpu") == "bf16"
+    checkup.facts["precision"] = resolve_precision("auto", "cuda" if gpus else "cpu")
+    if not gpus and Path("/proc/driver/nvidia/version").exists():
+        checkup.warnings.append(
+            f"This machine has an NVIDIA driver, but torch {torch.__version__} sees no GPU. "
+            "Install the CUDA build of torch and torchvision, or look at CUDA_VISIBLE_DEVICES."
+        )
+
+
+def check_data(checkup: Checkup, data: str | None) -> None:
+    """Reads and verifies the data that a verb would use, but downloads nothing."""
+    from fmnist_ray.dataset.arrays import fingerprint
+    from fmnist_ray.dataset.cache import cache_folder, read_cache
+    from fmnist_ray.dataset.idx import ReleaseCheck, read_idx_folder
+    from fmnist_ray.dataset.release import release_fingerprint
+    from fmnist_ray.dataset.sources import SYSTEM_FOLDER, load_dataset, named_data
+
+    data = named_data(data)
+    try:
+        if data is not None:
+            dataset = load_dataset(data)
+        elif cache_folder().is_dir():
+            dataset = read_cache()
+        elif SYSTEM_FOLDER.is_dir():
+            dataset = read_idx_folder(SYSTEM_FOLDER, ReleaseCheck.ALWAYS)
+        else:
+            checkup.facts["data"] = "not on this machine yet"
+            checkup.warnings.append(
+                "Fashion-MNIST is not on this machine; the first verb that needs it fetches it "
+                "(31 MB). Without a network use --data DIR or --data sample. To fetch it now: "
+                "python -m fmnist_ray.data fetch"
+            )
+            return
+    except RequestError as error:
+        checkup.facts["data"] = "cannot be used"
+        # A verb that finds its own copy damaged fetches another; a named folder it cannot mend.
+        (checkup.warnings if data is None else checkup.problems).append(str(error))
+        return
+    checkup.facts["data"] = dataset.source
+    checkup.facts["train_images"] = len(dataset.train)
+    checkup.facts["test_images"] = len(dataset.test)
+    release, found = release_fingerprint(), fingerprint(dataset)
+    checkup.facts["data_is_the_release"] = release.items() <= found.items()
+
+
+def check_results(checkup: Checkup, results: str | Path) -> None:
+    """Looks whether records can be written, without making the folder."""
+    folder = Path(results).absolute()
+    checkup.facts["results"] = str(folder)
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        checkup.problems.append(
+            f"Records cannot be written below {folder}: {nearest}: {error.strerror or error}. "
+            "Name another folder with --results DIR."
+        )
+        return
+    free = shutil.disk_usage(nearest).free
+    checkup.facts["results_free_gib"] = round(free / _GIB, 1)
+    if free < _LEAST_FREE_SPACE:
+        checkup.warnings.append(
+            f"Only {free / 2**20:.0f} MiB are free below {folder}; a search keeps a model per "
+            "trial. Make room, or name another folder with --results DIR."
+        )
+
+
+def check_cluster(checkup: Checkup, address: str | None) -> None:
+    """Joins the cluster that the verbs would join; where they would start Ray, it only says so."""
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    checkup.facts["address"] = address
+    if address == "local" or _version("ray") is None:
+        return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if colon:
+            # Ray itself gives up on an address where nobody listens after several minutes.
+            socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+        from fmnist_ray.dispatch.session import cluster_nodes, ray_session
+
+        with ray_session(address):
+            nodes = cluster_nodes()
+    except (OSError, ValueError, OverflowError) as error:
+        checkup.problems.append(
+            f"Nothing answers at --address {address}: {error}. Look at the address and at what "
+            "`ray status` says there, or use --address local."
+        )
+    except RequestError as error:
+        checkup.problems.append(str(error))
+    else:
+        checkup.facts["cluster_nodes"] = len(nodes)
+        checkup.facts["cluster_cpus"] = sum(node.cpus for node in nodes)
+        checkup.facts["cluster_gpus"] = sum(node.gpus for node in nodes)
+
+
+def usable_cpus(cgroups: Path = Path("/sys/fs/cgroup")) -> float:
+    """CPUs that this process may use: those of its affinity mask, or a container's lower limit.
+
+    Args:
+        cgroups: Where Linux shows a container's limits, in the form of control groups version 2
+            (https://docs.kernel.org/admin-guide/cgroup-v2.html) or 1.
+    """
+    try:
+        cpus = float(len(os.sched_getaffinity(0)))
+    except AttributeError:  # only Linux has it
+        cpus = float(os.cpu_count() or 1)
+    quota, _, period = _read(cgroups / "cpu.max").partition(" ")
+    if not quota:
+        quota = _read(cgroups / "cpu" / "cpu.cfs_quota_us")
+        period = _read(cgroups / "cpu" / "cpu.cfs_period_us")
+    # Without a limit, version 2 says `max` and version 1 says -1.
+    if quota.isdigit() and period.isdigit():
+        cpus = min(cpus, int(quota) / int(period))
+    return cpus
+
+
+def usable_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes of memory, as `usable_cpus`; None if nothing tells."""
+    limits = [
+        int(text)
+        for name in ("memory.max", "memory/memory.limit_in_bytes")
+        if (text := _read(cgroups / name)).isdigit()
+    ]
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(limits, default=None)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+app = verb_app("Show what this machine offers and what would stop the verbs.")
+app.command()(command(doctor, failed=lambda found: bool(found["problems"])))
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
