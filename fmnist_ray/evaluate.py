@@ -1,6 +1,7 @@
 """Scores a record's model on the test set: `python -m fmnist_ray.evaluate results/NAME`."""
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ UnitOption = Annotated[
 ]
 
 _BATCH = 1000
-_CHANGED = {
+_ARRAYS = {
     "train_images": "training images",
     "train_labels": "training labels",
     "test_images": "test images",
@@ -158,26 +159,23 @@ def _require_model(run: Record, folder: Path, unit: str | None) -> None:
 
     if (folder / DESCRIPTION_FILE).exists() or (folder / WEIGHTS_FILE).exists():
         return
+    kept = sorted(path.parent.name for path in (run.path / "units").glob(f"*/{WEIGHTS_FILE}"))
+    names = ", ".join(kept[:10]) + (f" and {len(kept) - 10} more" if len(kept) > 10 else "")
     if unit is not None:
-        units = run.path / "units"
-        kept = sorted(path.parent.name for path in units.glob(f"*/{WEIGHTS_FILE}"))
-        having = f"Units with a model: {', '.join(kept[:10])}" if kept else "No unit has one"
-        more = f" and {len(kept) - 10} more" if len(kept) > 10 else ""
         problem = "keeps no model" if folder.is_dir() else "does not exist"
-        raise RequestError(f"Unit {unit} of {run.path} {problem}. {having}{more}.")
+        having = f"Units with a model: {names}." if kept else "None of its units has one."
+        raise RequestError(f"Unit {unit} of {run.path} {problem}. {having}")
     content = run.run()
     verb, status = content.get("verb", "?"), content.get("status", "?")
-    resume = f"python -m fmnist_ray.{verb} --resume {run.path}"
+    resume = f"`python -m fmnist_ray.{verb} --resume {shlex.quote(str(run.path))}`"
     if status == "running":
-        remedy = (
-            f"Wait for its `{verb}` to end. If it runs no more, because it was killed, go on with "
-            f"it: `{resume}`."
-        )
-    elif status in ("interrupted", "failed") and verb == "tune":
-        remedy = f"Go on with it: `{resume}`."
+        remedy = f"Wait for `{verb}` to end; if it was killed, go on with it: {resume}."
+    elif status in ("interrupted", "failed"):
+        remedy = f"Go on with it: {resume}."
     else:
         remedy = f"Run `{verb}` again under another --name."
-    raise RequestError(f"{run.path} holds no model yet; its status is `{status}`. {remedy}")
+    also = f" With --unit ID one of its units can be scored: {names}." if kept else ""
+    raise RequestError(f"{run.path} holds no model yet, its status is `{status}`. {remedy}{also}")
 
 
 def _load(data: str | None, quiet: bool) -> Dataset:
@@ -192,21 +190,23 @@ def _load(data: str | None, quiet: bool) -> Dataset:
 
 def _compare_data(run: Record, dataset: Dataset) -> bool | None:
     """Warns if the data are not those that the record was trained on."""
-    recorded = run.run().get("data")
+    facts = run.run().get("data")
+    facts = facts if isinstance(facts, dict) else {}
+    recorded = facts.get("sha256")
     recorded = recorded if isinstance(recorded, dict) else {}
     found = fingerprint(dataset)
-    known = [name for name in _CHANGED if name in recorded]
+    known = [name for name in _ARRAYS if name in recorded]
     if not known:
         _log.warning("warning: %s does not say what data it was trained on.", run.path)
         return None
-    changed = [_CHANGED[name] for name in known if recorded[name] != found[name]]
+    changed = [_ARRAYS[name] for name in known if recorded[name] != found[name]]
     if changed:
         _log.warning(
             "warning: the data are not those that %s was trained on (%s differ). Trained on: %s. "
             "Scored on: %s. Use --data to name the data it was trained on.",
             run.path,
             ", ".join(changed),
-            recorded.get("source", "not recorded"),
+            facts.get("source", "not recorded"),
             dataset.source,
         )
     return not changed
