@@ -25,8 +25,7 @@ from fmnist_ray.errors import RequestError
 from fmnist_ray.records import processor_name
 
 _GIB = 2**30
-# Shown, and imported to see that they can be: torch and torchvision of two builds install
-# side by side without complaint, and then neither can be used.
+# Imported as a test: torch and torchvision of two builds install without complaint, and fail.
 _IMPORTED = ("ray", "torch", "torchvision")
 _SHOWN = (*_IMPORTED, "numpy", "scikit-learn", "optuna")
 # Ray keeps the images (55 MB) there once for all processes, and weights and predictions besides;
@@ -62,8 +61,7 @@ def doctor(
 ) -> dict[str, Any]:
     """Shows versions, hardware, data and folders, and what would stop the other verbs.
 
-    Nothing is downloaded or changed. The exit code is 1 if something would stop the verbs, and
-    else 0, warnings or not.
+    Nothing is downloaded or changed. The exit code is 1 if something would stop them, else 0.
 
     Returns:
         The facts under flat names, then `warnings` and `problems`, each a list of sentences.

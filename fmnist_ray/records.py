@@ -65,9 +65,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a mapping as indented JSON; see `plain` for what becomes of its values."""
-    text = json.dumps(plain(content), indent=2, allow_nan=False)
-    write_whole(path, (text + "\n").encode())
+    """Writes a mapping as indented JSON, its values made `plain`."""
+    write_whole(path, (json.dumps(plain(content), indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -280,13 +279,9 @@ def processor_name() -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON knows it.
+    """The value as JSON knows it: NumPy's values become numbers and lists, paths become text.
 
-    NumPy's numbers and arrays become numbers and lists, paths become text. A number that is not
-    finite becomes None: JSON has no NaN, and readers other than Python refuse the file over it.
-
-    Raises:
-        TypeError: There is no such form.
+    A number that is not finite becomes None, since JSON has no NaN and most readers refuse it.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -296,9 +291,9 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
         return value
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
