@@ -47,9 +47,15 @@ def load_optimizer_tensors(
     optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
 ) -> None:
     """Sets the state that `optimizer_tensors` gave; rates and decays stay as configured."""
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
         index, _, what = name.partition("/")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            # Fused optimizers walk over memory, so the state must be laid out like its
+            # parameter, which may be channels-last; a file holds it in the plain order.
+            value = torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[what] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,54 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from fmnist_ray.errors import DivergedError
+from fmnist_ray.training.config import FitConfig
+from fmnist_ray.training.fit import FitData, fit
+from fmnist_ray.training.ray_train import Resources, train_here, train_in_workers
+
+pytestmark = pytest.mark.ray
+CONFIG = FitConfig(model="cnn", epochs=2, dropout=0.2, flip=True)
+
+
+def test_both_modes_give_the_weights_of_a_plain_fit(small_data: FitData, ray_cluster: None) -> None:
+    import ray
+
+    plain = fit(CONFIG, small_data, 3)
+    here = train_here(CONFIG, small_data, 3, Resources())
+    in_worker = train_in_workers(CONFIG, ray.put(small_data), 3, Resources(workers=1))
+    for name, value in plain.weights.items():
+        assert torch.equal(value, here.weights[name])
+        assert torch.equal(value, in_worker.weights[name])
+
+
+def test_two_workers_see_each_image_once_and_agree(small_data: FitData, ray_cluster: None) -> None:
+    import ray
+
+    # Without what is drawn per worker, two workers take the very steps of one, but for rounding.
+    config = CONFIG.model_copy(update={"dropout": 0.0, "flip": False, "batch_size": 50})
+    data = dataclasses.replace(small_data, train=np.arange(599))
+    resources = Resources(workers=2, precision="fp32")
+    alone = train_here(config, data, 3, Resources(precision="fp32"))
+    shared = train_in_workers(config, ray.put(data), 3, resources)
+    for name, value in alone.weights.items():
+        torch.testing.assert_close(shared.weights[name], value, rtol=1e-3, atol=1e-4)
+    for mine, theirs in zip(alone.history, shared.history, strict=True):
+        # Shares of all 599 images: had one been left out or seen twice, it would show.
+        assert mine["train_accuracy"] * 599 == pytest.approx(round(mine["train_accuracy"] * 599))
+        assert theirs["train_accuracy"] == pytest.approx(mine["train_accuracy"], abs=0.004)
+        assert theirs["train_loss"] == pytest.approx(mine["train_loss"], rel=1e-3)
+        assert theirs["validation_loss"] == pytest.approx(mine["validation_loss"], rel=1e-3)
+    assert shared.probability is not None
+    assert shared.probability.shape == (200, 10)
+
+
+def test_divergence_in_a_worker_keeps_its_reason(small_data: FitData, ray_cluster: None) -> None:
+    import ray
+
+    config = FitConfig(model="dnn", optimizer="sgd", learning_rate=100.0, schedule="constant")
+    resources = Resources(workers=1, precision="fp32")
+    with pytest.raises(DivergedError, match="learning rate 100"):
+        train_in_workers(config, ray.put(small_data), 0, resources)
