@@ -264,7 +264,10 @@ def _describe(path: Path, problem: RowProblem) -> str:
             f"{path}, line {problem.line}: {problem.text} cells, but there are {len(COLUMNS)} "
             f"columns. Correct the row, {_OR_CLEAN}."
         )
-    shown = f"`{problem.text[:40]}` is {problem.reason}" if problem.text else "the cell is empty"
+    article = "a " if problem.reason is Reason.MISSING else ""
+    shown = f"`{problem.text[:40]}` is {article}{problem.reason}"
+    if not problem.text:
+        shown = "the cell is empty"
     if problem.reason in (Reason.LABEL, Reason.PIXEL):
         shown = f"{problem.reason}: {problem.text[:40]}"
     return (
