@@ -18,6 +18,7 @@ from fmnist_ray.console import (
     QuietOption,
     SeedOption,
     command,
+    messages,
     progress_bar,
     verb_app,
 )
@@ -247,16 +248,21 @@ def export(
 
 @contextmanager
 def _bar(description: str, quiet: bool) -> Iterator[Progress]:
-    """A bar that appears with the first step, so that quick work draws none."""
-    with progress_bar(quiet) as bar:
-        tasks: list[TaskID] = []
+    """A bar that appears with the first step, so that quick work draws none; only on terminals."""
+    bar = progress_bar(quiet or not messages().is_terminal)
+    tasks: list[TaskID] = []
 
-        def progress(done: int, total: int) -> None:
-            if not tasks:
-                tasks.append(bar.add_task(description))
-            bar.update(tasks[0], completed=done, total=total)
+    def progress(done: int, total: int) -> None:
+        if not tasks:
+            bar.start()
+            tasks.append(bar.add_task(description))
+        bar.update(tasks[0], completed=done, total=total)
 
+    try:
         yield progress
+    finally:
+        if tasks:
+            bar.stop()
 
 
 def _load(data: str | None, quiet: bool) -> Dataset:
