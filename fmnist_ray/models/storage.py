@@ -57,6 +57,8 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelConfig]:
         weights = load_file(path)
     except FileNotFoundError:
         raise RequestError(f"{path} does not exist.") from None
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror or error}.") from None
     except SafetensorError as error:
         raise RequestError(f"{path} is damaged or no safetensors file: {error}.") from None
     module = build_model(config, seed=0)
