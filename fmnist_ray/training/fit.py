@@ -260,7 +260,7 @@ class _Fit:
             seed=self.seed,
             history=list(self.history),
             weights=_copied(self.module.state_dict()),
-            optimizer=optimizer_tensors(self.optimizer),
+            optimizer=_copied(optimizer_tensors(self.optimizer)),
             best_weights=self.best_weights,
             probability=self.probability,
         )

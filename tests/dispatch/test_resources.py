@@ -1,0 +1,35 @@
+import pytest
+
+from fmnist_ray.dispatch.plan import Node
+from fmnist_ray.dispatch.resources import fit_demand, fit_resources
+
+
+@pytest.mark.parametrize(
+    ("workers", "cpus", "each"), [(0, None, 1), (0, 2, 2), (2, None, 1), (2, 4, 2), (3, 1.5, 0.5)]
+)
+def test_cpus_are_shared_by_the_workers(workers: int, cpus: float | None, each: float) -> None:
+    resources = fit_resources([Node(cpus=8)], workers, cpus, None, "auto")
+    assert resources.cpus == each
+    assert resources.gpus == 0
+    assert fit_demand(resources).processes == max(1, workers)
+
+
+@pytest.mark.parametrize(
+    ("node", "gpus", "share"),
+    [
+        (Node(cpus=16, gpus=1), None, 0.25),
+        (Node(cpus=2, gpus=1), None, 0.5),
+        (Node(cpus=1, gpus=1), None, 1.0),
+        (Node(cpus=16, gpus=1), 0.0, 0.0),
+        (Node(cpus=16, gpus=4), 1.0, 1.0),
+    ],
+)
+def test_a_gpu_is_shared_as_far_as_cpus_go(node: Node, gpus: float | None, share: float) -> None:
+    assert fit_resources([node], 0, None, gpus, "auto").gpus == share
+
+
+def test_a_worker_group_counts_its_controller_and_the_waiting_trial() -> None:
+    alone = fit_demand(fit_resources([Node(cpus=8)], 0, None, None, "auto"))
+    group = fit_demand(fit_resources([Node(cpus=8)], 2, None, None, "auto"))
+    assert alone.overhead_memory == 0
+    assert group.overhead_memory > 0
