@@ -67,7 +67,7 @@ def _matrix(
     norm = PowerNorm(0.5, vmin=0, vmax=max(float(values.max()), 1.0))
     axes.imshow(values, cmap="Blues", norm=norm)
     for row, column in np.ndindex(values.shape):
-        dark = float(norm(values[row, column])) > 0.55
+        dark = float(norm(values[row, column])) > 0.65
         axes.text(
             column,
             row,
