@@ -135,7 +135,10 @@ def evaluate(
         _draw(run, folder, unit, counts, title)
         # Last, and merged: the verb that made the record has figures of its own in there.
         metrics = folder / "metrics.json"
-        write_json(metrics, (read_json(metrics) if metrics.exists() else {}) | figures)
+        # It says which data the figures are of, since those may be other than the verb's.
+        scored = {"test_data": dataset.source, "test_data_as_trained": as_trained}
+        known = read_json(metrics) if metrics.exists() else {}
+        write_json(metrics, known | figures | scored)
     except OSError as error:
         raise WorkError(
             f"{folder} cannot be written: {error.strerror or error}. Free some space, or copy the "

@@ -143,6 +143,9 @@ def test_other_data_are_scored_with_a_warning_that_names_what_differs(
     assert "are not those that" in result.stderr
     assert "(test labels differ)" in result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["data_as_trained"] is False
+    written = read_json(record.path / "metrics.json")
+    assert written["test_data_as_trained"] is False
+    assert str(tmp_path / "other") in written["test_data"]
 
 
 def test_a_record_without_a_fingerprint_is_scored_with_a_warning(record: Record) -> None:
