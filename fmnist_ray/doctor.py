@@ -1,6 +1,7 @@
 """Tells what this machine offers and what would stop the verbs: `python -m fmnist_ray.doctor`."""
 
 import importlib
+import math
 import os
 import platform
 import shutil
@@ -9,7 +10,7 @@ import tempfile
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fmnist_ray import __version__
 from fmnist_ray.console import (
@@ -22,7 +23,10 @@ from fmnist_ray.console import (
     verb_app,
 )
 from fmnist_ray.errors import RequestError
-from fmnist_ray.records import processor_name
+from fmnist_ray.machine import processor_name, usable_cpus, usable_memory
+
+if TYPE_CHECKING:
+    from fmnist_ray.dispatch.plan import Node
 
 _GIB = 2**30
 # Imported as a test: torch and torchvision of two builds install without complaint, and fail.
@@ -72,7 +76,7 @@ def doctor(
     check_devices(checkup)
     check_data(checkup, data)
     check_results(checkup, results)
-    check_cluster(checkup, address)
+    check_plan(checkup, check_cluster(checkup, address))
     return {**checkup.facts, "warnings": checkup.warnings, "problems": checkup.problems}
 
 
@@ -212,12 +216,23 @@ def check_results(checkup: Checkup, results: str | Path) -> None:
         )
 
 
-def check_cluster(checkup: Checkup, address: str | None) -> None:
-    """Joins the cluster that the verbs would join; where they would start Ray, it only says so."""
+def check_cluster(checkup: Checkup, address: str | None) -> "list[Node]":
+    """Joins the cluster that the verbs would join; where they would start Ray, it only says so.
+
+    Returns:
+        The nodes that the verbs would have; none if that cannot be found out.
+    """
+    from fmnist_ray.dispatch.plan import Node
+
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     checkup.facts["address"] = address
-    if address == "local" or _version("ray") is None:
-        return
+    if _version("ray") is None:
+        return []
+    if address == "local":
+        memory = usable_memory()
+        # Ray keeps three tenths of the memory for its object store.
+        offered = math.inf if memory is None else 0.7 * memory
+        return [Node(max(1, int(usable_cpus())), len(checkup.facts.get("gpus", [])), offered)]
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     try:
         if colon:
@@ -238,46 +253,26 @@ def check_cluster(checkup: Checkup, address: str | None) -> None:
         checkup.facts["cluster_nodes"] = len(nodes)
         checkup.facts["cluster_cpus"] = sum(node.cpus for node in nodes)
         checkup.facts["cluster_gpus"] = sum(node.gpus for node in nodes)
+        return nodes
+    return []
 
 
-def usable_cpus(cgroups: Path = Path("/sys/fs/cgroup")) -> float:
-    """CPUs that this process may use: those of its affinity mask, or a container's lower limit.
+def check_plan(checkup: Checkup, nodes: "list[Node]") -> None:
+    """Says how `tune` would use the nodes at its defaults."""
+    from fmnist_ray.dispatch.plan import plan
+    from fmnist_ray.dispatch.resources import fit_demand, fit_resources
+    from fmnist_ray.search.settings import SearchSettings
 
-    Args:
-        cgroups: Where Linux shows a container's limits, in the form of control groups version 2
-            (https://docs.kernel.org/admin-guide/cgroup-v2.html) or 1.
-    """
+    if not nodes:
+        return
+    trials = SearchSettings.model_fields["trials"].default
+    resources = fit_resources(nodes, 0, None, None, "auto")
     try:
-        cpus = float(len(os.sched_getaffinity(0)))
-    except AttributeError:  # only Linux has it
-        cpus = float(os.cpu_count() or 1)
-    quota, _, period = _read(cgroups / "cpu.max").partition(" ")
-    if not quota:
-        quota = _read(cgroups / "cpu" / "cpu.cfs_quota_us")
-        period = _read(cgroups / "cpu" / "cpu.cfs_period_us")
-    # Without a limit, version 2 says `max` and version 1 says -1.
-    if quota.isdigit() and period.isdigit():
-        cpus = min(cpus, int(quota) / int(period))
-    return cpus
-
-
-def usable_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes of memory, as `usable_cpus`; None if nothing tells."""
-    limits = [
-        int(text)
-        for name in ("memory.max", "memory/memory.limit_in_bytes")
-        if (text := _read(cgroups / name)).isdigit()
-    ]
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return min(limits, default=None)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+        places = plan(trials, nodes, fit_demand(resources))
+    except RequestError as error:
+        checkup.problems.append(str(error))
+        return
+    checkup.facts["plan_of_tune"] = places.describe("trials")
 
 
 def _version(package: str) -> str | None:

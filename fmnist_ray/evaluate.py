@@ -112,7 +112,8 @@ def evaluate(
     from fmnist_ray.models.storage import load_model
 
     module, config = load_model(folder)
-    dataset = _load(data, quiet)
+    # By default the data that the record was made from, so that its figures stay comparable.
+    dataset = _load(data or run.run().get("config", {}).get("data"), quiet)
     as_trained = _compare_data(run, dataset)
     probabilities = _score(module, dataset.test, quiet)
     figures = summarise(dataset.test.labels, probabilities, "test")

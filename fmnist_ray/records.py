@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_ray.errors import RequestError
+from fmnist_ray.machine import processor_name, usable_cpus, usable_memory
 
 HISTORY_COLUMNS = (
     "unit",
@@ -256,26 +257,14 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, core count and memory of the machine that runs the driver."""
-    memory = None
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    """Processor, usable CPUs and memory of the machine that runs the driver."""
+    memory = usable_memory()
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor_name(),
-        "cpus": os.cpu_count(),
-        "memory_gib": memory,
+        "cpus": usable_cpus(),
+        "memory_gib": None if memory is None else round(memory / 2**30, 1),
     }
-
-
-def processor_name() -> str:
-    """The processor's name as the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def plain(value: Any) -> Any:

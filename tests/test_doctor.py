@@ -19,9 +19,8 @@ from fmnist_ray.doctor import (
     check_packages,
     check_results,
     doctor,
-    usable_cpus,
-    usable_memory,
 )
+from fmnist_ray.machine import usable_cpus, usable_memory
 
 GIB = 2**30
 
