@@ -1,11 +1,12 @@
 """Turns a search's events into its record while it runs."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from ray.tune import Callback
 
-from fmnist_ray.records import Record
-from fmnist_ray.search.journal import Journal, TrialState, trial_states
+from fmnist_ray.records import Record, write_json
+from fmnist_ray.search.journal import Event, Journal, TrialState, trial_states
 from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.schedulers import JournalledScheduler, rungs, unit_name
 from fmnist_ray.search.tensorboard import TensorBoardLogs
@@ -92,11 +93,26 @@ class Recorder(Callback):  # type: ignore[misc]
                 self._states[unit] = TrialState(unit, event["config"], event["time"])
             state = self._states[unit]
             state.apply(event)
-            write_unit(self._record, state)
+            self._write_unit(event, state)
             self._log(unit, _log_line(event))
             if event["event"] == "result":
                 reported.append(state)
         return reported
+
+    def _write_unit(self, event: Event, state: TrialState) -> None:
+        """Writes what of a trial's `config.json` and `metrics.json` the event changed."""
+        if event["event"] == "trial":
+            write_json(self._record.unit(state.unit) / "config.json", state.config)
+        self._record.write_metrics(
+            {
+                **(state.rows[-1] if state.rows else {}),
+                "status": state.status,
+                "reason": state.reason,
+                "epochs": len(state.rows),
+                "busy_seconds": sum(row.get("seconds", 0.0) for row in state.rows),
+            },
+            state.unit,
+        )
 
     def _log(self, unit: str, text: str) -> None:
         folder = self._record.unit(unit)
@@ -105,28 +121,7 @@ class Recorder(Callback):  # type: ignore[misc]
             stream.write(text.rstrip() + "\n")
 
 
-def write_unit(record: Record, state: TrialState) -> None:
-    """Writes `config.json` and `metrics.json` of a trial."""
-    from fmnist_ray.records import write_json
-
-    folder = record.unit(state.unit)
-    write_json(folder / "config.json", state.config)
-    last = state.rows[-1] if state.rows else {}
-    record.write_metrics(
-        {
-            **last,
-            "status": state.status,
-            "reason": state.reason,
-            "epochs": len(state.rows),
-            "busy_seconds": sum(row.get("seconds", 0.0) for row in state.rows),
-        },
-        state.unit,
-    )
-
-
 def _log_line(event: dict[str, Any]) -> str:
-    from datetime import UTC, datetime
-
     when = datetime.fromtimestamp(event["time"], UTC).isoformat(timespec="seconds")
     match event["event"]:
         case "trial":
