@@ -41,7 +41,7 @@ class SearchProgress:
         self._states: dict[str, TrialState] = {}
         self._rungs: list[tuple[int, int]] = []
         self._begun = time.monotonic()
-        self._finished_before = 0
+        self._done_before = 0.0
         self._last_line = 0.0
         self._live: Live | None = None
 
@@ -61,7 +61,7 @@ class SearchProgress:
         """Sets what is known before the first event of this session."""
         self._states, self._rungs = states, rungs
         self._begun = time.monotonic()
-        self._finished_before = len(self._ended())
+        self._done_before = self._trials_done()
 
     def epoch(self, state: TrialState, rungs: list[tuple[int, int]]) -> None:
         """A trial finished an epoch."""
@@ -100,13 +100,17 @@ class SearchProgress:
         return best_trial(self._states, self._metric, self._mode)
 
     def _time_left(self) -> str:
-        """From the mean time of the trials ended in this session; unknown before the first."""
-        ended = len(self._ended()) - self._finished_before
-        if not ended:
+        """From how many trials' worth of epochs this session did; unknown before the first."""
+        done = self._trials_done()
+        if done <= self._done_before:
             return "unknown"
-        each = self._elapsed() / ended
-        left = self._trials - len(self._ended())
-        return f"about {_clock(each * left)}"
+        each = self._elapsed() / (done - self._done_before)
+        return f"about {_clock(each * (self._trials - done))}"
+
+    def _trials_done(self) -> float:
+        """Ended trials, and of the running ones the share of their epochs."""
+        parts = [len(s.rows) / max(1, s.config.get("epochs", 1)) for s in self._running()]
+        return len(self._ended()) + sum(parts)
 
     def _summary(self) -> str:
         best = self._best()
