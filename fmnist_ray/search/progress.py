@@ -110,7 +110,7 @@ class SearchProgress:
     def _trials_done(self) -> float:
         """Ended trials, and of the running ones the share of their epochs."""
         parts = [len(s.rows) / max(1, s.config.get("epochs", 1)) for s in self._running()]
-        return len(self._ended()) + sum(parts)
+        return float(len(self._ended()) + sum(parts))
 
     def _summary(self) -> str:
         best = self._best()
