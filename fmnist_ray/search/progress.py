@@ -183,6 +183,8 @@ def describe_configuration(config: dict[str, Any], searched: list[str]) -> str:
     """The searched values in one line, such as `adam, learning_rate 0.0021, batch_size 128`."""
     parts = []
     for key in searched:
+        if key == "momentum" and config.get("optimizer") not in ("sgd", "rmsprop"):
+            continue  # the other optimizers ignore it
         value = config.get(key)
         if isinstance(value, bool):
             parts.append(key if value else f"no {key}")
