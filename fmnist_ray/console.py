@@ -10,7 +10,8 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -75,18 +77,38 @@ def messages() -> Console:
     return _messages
 
 
-def progress_bar(quiet: bool = False) -> Progress:
-    """A progress display with elapsed and remaining time; it draws nothing when `quiet`."""
-    return Progress(
+@contextmanager
+def progress_bar(description: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that says how far it is, on terminals only.
+
+    It appears with the first step, so that quick work draws none.
+
+    Yields:
+        A function that takes how much is done and how much there is in all.
+    """
+    bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=_messages,
-        disable=quiet,
+        disable=quiet or not _messages.is_terminal,
         transient=True,
     )
+    tasks: list[TaskID] = []
+
+    def progress(done: int, total: int) -> None:
+        if not tasks:
+            bar.start()
+            tasks.append(bar.add_task(description))
+        bar.update(tasks[0], completed=done, total=total)
+
+    try:
+        yield progress
+    finally:
+        if tasks:
+            bar.stop()
 
 
 def print_summary(summary: Mapping[str, Any], as_json: bool) -> None:

@@ -1,16 +1,12 @@
 """Fetches, verifies, cleans and exports the data: `python -m fmnist_ray.data fetch`."""
 
-import inspect
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import TaskID
 
 from fmnist_ray.console import (
     DataOption,
@@ -18,7 +14,6 @@ from fmnist_ray.console import (
     QuietOption,
     SeedOption,
     command,
-    messages,
     progress_bar,
     verb_app,
 )
@@ -33,7 +28,6 @@ from fmnist_ray.dataset.cleaning import (
 from fmnist_ray.dataset.csv_layout import FILES
 from fmnist_ray.dataset.export import export_dataset
 from fmnist_ray.dataset.layouts import Layout, detect_layout
-from fmnist_ray.dataset.progress import Progress
 from fmnist_ray.dataset.release import release_fingerprint
 from fmnist_ray.dataset.sources import SAMPLE, fetch_release, load_dataset, named_data
 from fmnist_ray.dataset.staging import require_free
@@ -126,7 +120,7 @@ def fetch(quiet: QuietOption = False, as_json: JsonOption = False) -> FetchResul
         RequestError: No source has it; each is named with its reason.
     """
     start = time.perf_counter()
-    with _bar("Fetching (MB)", quiet) as progress:
+    with progress_bar("Fetching (MB)", quiet) as progress:
         dataset = fetch_release(progress=progress)
     return FetchResult(
         source=dataset.source,
@@ -192,7 +186,7 @@ def clean(
     _show_rows(problems)
     cleaned = drop_problems(dataset, problems) if drop else dataset
     if to is not None:
-        with _bar("Writing", quiet) as progress:
+        with progress_bar("Writing", quiet) as progress:
             export_dataset(cleaned, layout, Path(to), progress=progress)
     counts = count_problems(problems)
     sizes = {name: len(split) for name, split in dataset.splits().items()}
@@ -226,7 +220,7 @@ def export(
     start = time.perf_counter()
     require_free(Path(to))  # before a minute of reading, not after
     dataset = _load(data, quiet)
-    with _bar("Writing", quiet) as progress:
+    with progress_bar("Writing", quiet) as progress:
         written = export_dataset(
             dataset,
             Layout(format),
@@ -246,27 +240,8 @@ def export(
     )
 
 
-@contextmanager
-def _bar(description: str, quiet: bool) -> Iterator[Progress]:
-    """A bar that appears with the first step, so that quick work draws none; only on terminals."""
-    bar = progress_bar(quiet or not messages().is_terminal)
-    tasks: list[TaskID] = []
-
-    def progress(done: int, total: int) -> None:
-        if not tasks:
-            bar.start()
-            tasks.append(bar.add_task(description))
-        bar.update(tasks[0], completed=done, total=total)
-
-    try:
-        yield progress
-    finally:
-        if tasks:
-            bar.stop()
-
-
 def _load(data: str | None, quiet: bool) -> Dataset:
-    with _bar("Reading", quiet) as progress:
+    with progress_bar("Reading", quiet) as progress:
         return load_dataset(data, progress=progress)
 
 
@@ -276,7 +251,7 @@ def _inspect(data: str | None, quiet: bool) -> tuple[Dataset, Problems, Layout]:
         dataset = _load(data, quiet)
         return dataset, find_problems(dataset), Layout.IDX
     folder = Path(data).expanduser()
-    with _bar("Reading", quiet) as progress:
+    with progress_bar("Reading", quiet) as progress:
         dataset, bad_rows = read_to_clean(folder, progress)
     return dataset, find_problems(dataset, bad_rows), detect_layout(folder)
 
@@ -292,10 +267,7 @@ def _show_rows(problems: Problems) -> None:
 
 app = verb_app("Fetch, verify, clean and export the data.")
 for _function in (fetch, verify, clean, export):
-    # What a caller in Python must know of errors is no help on the command line.
-    _help = inspect.cleandoc(_function.__doc__ or "").partition("\n\nReturns:")[0]
-    _help = _help.partition("\n\nRaises:")[0]
-    app.command(_function.__name__, help=_help)(command(_function))
+    app.command(_function.__name__)(command(_function))
 
 
 def main() -> None:

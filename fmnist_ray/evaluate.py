@@ -185,11 +185,8 @@ def _require_model(run: Record, folder: Path, unit: str | None) -> None:
 def _load(data: str | None, quiet: bool) -> Dataset:
     from fmnist_ray.dataset.sources import load_dataset
 
-    with progress_bar(quiet) as bar:
-        task = bar.add_task("Reading the data", total=None)
-        return load_dataset(
-            data, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with progress_bar("Reading the data", quiet) as progress:
+        return load_dataset(data, progress=progress)
 
 
 def _compare_data(run: Record, dataset: Dataset) -> bool | None:
@@ -221,11 +218,10 @@ def _score(module: Any, test: Split, quiet: bool) -> np.ndarray:
     from fmnist_ray.training.predict import predict
 
     parts = []
-    with progress_bar(quiet) as bar:
-        task = bar.add_task("Scoring the test images", total=len(test))
+    with progress_bar("Scoring the test images", quiet) as progress:
         for start in range(0, len(test), _BATCH):
             parts.append(predict(module, test.images[start : start + _BATCH]))
-            bar.advance(task, len(parts[-1]))
+            progress(start + len(parts[-1]), len(test))
     probabilities = np.concatenate(parts)
     broken = int((~np.isfinite(probabilities).all(axis=1)).sum())
     if broken:
