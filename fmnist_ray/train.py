@@ -6,7 +6,7 @@ python -m fmnist_ray.train --config results/NAME --workers 2
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -21,9 +21,13 @@ from fmnist_ray.console import (
     SeedOption,
     command,
     messages,
+    progress_bar,
     verb_app,
 )
 from fmnist_ray.errors import Interrupted, RequestError, WorkError
+
+if TYPE_CHECKING:
+    from fmnist_ray.dataset.arrays import Dataset
 
 app = verb_app("Train one model with Ray Train.")
 
@@ -115,6 +119,7 @@ def train(
     """
     from rich.console import Console
 
+    from fmnist_ray.dataset.sources import load_dataset
     from fmnist_ray.dispatch.session import ray_session
     from fmnist_ray.records import Record
 
@@ -138,19 +143,25 @@ def train(
         }
         if precision not in ("auto", "bf16", "fp32"):
             raise RequestError(f"--precision is {precision!r}. Choose auto, bf16 or fp32.")
+    with progress_bar("Reading the data", quiet) as progress:
+        dataset = load_dataset(request["data"], progress=progress)
     with ray_session(address) as dashboard:
         if dashboard:
             console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
-        return _run(request, record, results, name, console)
+        return _run(request, dataset, record, results, name, console)
 
 
 def _run(
-    request: dict[str, Any], record: Any, results: str, name: str | None, console: Any
+    request: dict[str, Any],
+    dataset: "Dataset",
+    record: Any,
+    results: str,
+    name: str | None,
+    console: Any,
 ) -> dict[str, Any]:
     import numpy as np
 
     from fmnist_ray.dataset.arrays import fingerprint
-    from fmnist_ray.dataset.sources import load_dataset
     from fmnist_ray.dataset.splits import stratified_split, stratified_subset
     from fmnist_ray.dispatch.plan import plan
     from fmnist_ray.dispatch.progress import UnitsProgress
@@ -162,7 +173,7 @@ def _run(
     from fmnist_ray.training.config import FitConfig
 
     fit_config = FitConfig.checked(request["fit"], "settings")
-    split = load_dataset(request["data"]).train
+    split = dataset.train
     used, validation = np.arange(len(split)), None
     if request["train_size"] is not None:
         used = stratified_subset(split.labels, request["train_size"], request["seed"])
@@ -180,7 +191,6 @@ def _run(
     places = plan(1, nodes, fit_demand(resources))
     if record is None:
         record = Record.create(results, name, "train", fit_config.model)
-        dataset = load_dataset(request["data"])
         facts = {"source": dataset.source, "sha256": fingerprint(dataset)}
         record.start("train", request, request["seed"], facts)
     else:

@@ -21,6 +21,7 @@ from fmnist_ray.console import (
     ResultsOption,
     command,
     messages,
+    progress_bar,
     verb_app,
 )
 from fmnist_ray.errors import Interrupted, RequestError
@@ -229,7 +230,8 @@ def tune(
         record = Record.open(resume)
         settings = load_settings(record, Path(resume)).changed(asked)
     _check_extras(settings)
-    search_data = prepare_data(settings)
+    with progress_bar("Reading the data", quiet) as progress:
+        search_data = prepare_data(settings, progress)
     if record is not None:
         same_data(record, search_data)
     with ray_session(address) as dashboard:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_ray.dataset.arrays import Dataset, fingerprint
+from fmnist_ray.dataset.progress import Progress, no_progress
 from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.dataset.splits import split_fingerprint, stratified_split, stratified_subset
 from fmnist_ray.errors import RequestError
@@ -35,13 +36,17 @@ class SearchData:
         return np.sort(np.concatenate([self.train, self.validation]))
 
 
-def prepare_data(settings: SearchSettings) -> SearchData:
+def prepare_data(settings: SearchSettings, progress: Progress = no_progress) -> SearchData:
     """Loads the data and draws the split.
+
+    Args:
+        settings: Name the data, how many to use and the share to validate on.
+        progress: Told how much of a longer read or a download is done.
 
     Raises:
         RequestError: The data cannot be had, or are too few for the request.
     """
-    dataset = load_dataset(settings.data)
+    dataset = load_dataset(settings.data, progress=progress)
     labels = dataset.train.labels
     used = np.arange(len(labels))
     if settings.train_size is not None:
