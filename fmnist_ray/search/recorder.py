@@ -10,6 +10,7 @@ from fmnist_ray.search.journal import Event, Journal, TrialState, trial_states
 from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.schedulers import JournalledScheduler, rungs, unit_name
 from fmnist_ray.search.tensorboard import TensorBoardLogs
+from fmnist_ray.training.ray_train import PLACEMENT_GROUP, release
 
 
 class Recorder(Callback):  # type: ignore[misc]
@@ -49,8 +50,15 @@ class Recorder(Callback):  # type: ignore[misc]
                 self._tensorboard.add(state)
         self.write_history()
 
+    def _release(self, trial: Any) -> None:
+        """Frees the worker group of a trial that ended, stopped or failed."""
+        group = (trial.last_result or {}).get(PLACEMENT_GROUP)
+        if group:
+            release(group)
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         unit = unit_name(trial)
+        self._release(trial)
         self._take()
         state = self._states[unit]
         early = bool(state.decisions) and state.decisions[-1] == "STOP"
@@ -60,6 +68,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._end(unit, status, diverged)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._release(trial)
         error = trial.get_error()
         cause = getattr(error, "cause", None) or error
         lines = str(cause).strip().splitlines() if cause is not None else []

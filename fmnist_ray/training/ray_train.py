@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # Ray Train's controller looks at its workers this often, and a report waits for the next look;
 # its default of 2 s would cost more than an epoch.
 _POLL_SECONDS = "0.1"
+PLACEMENT_GROUP = "placement_group"
+"""Key under which a worker group's reports name what holds its resources."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,13 @@ def _worker(arguments: dict[str, Any]) -> "FitResult | None":
 
     context = ray.train.get_context()
     rank, on_epoch = context.get_world_rank(), arguments["on_epoch"]
+    group = ray.util.get_current_placement_group()
     resources: Resources = arguments["resources"]
 
     def report(end: EpochEnd) -> None:
         if rank == 0 and on_epoch is not None:
             on_epoch(end)
-        ray.train.report(end.row)
+        ray.train.report({**end.row, PLACEMENT_GROUP: group.id.hex() if group else ""})
 
     device = Device(
         name="cuda" if resources.gpus else "cpu",
@@ -161,6 +164,18 @@ def _worker(arguments: dict[str, Any]) -> "FitResult | None":
     )
     # Only the first worker's return value reaches the caller.
     return result if rank == 0 else replace(result, weights={}, probability=None)
+
+
+def release(placement_group: str) -> None:
+    """Ends a worker group that was left alone, and frees what it held.
+
+    Tune kills the process of a stopped trial, and with it what would have ended its workers. Ray
+    Train's own cleaner finds them by the dashboard's state API, which may be slow or missing.
+    """
+    from ray import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(placement_group)))
 
 
 def _own_error(error: Exception) -> Exception:
