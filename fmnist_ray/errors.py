@@ -28,9 +28,3 @@ class Interrupted(Exception):
 
 class DivergedError(WorkError):
     """A training loss stopped being a finite number."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived: handled like Ctrl-C, but for the exit code."""
-
-    exit_code = 143

@@ -166,7 +166,7 @@ def _run(
     from fmnist_ray.dispatch.plan import plan
     from fmnist_ray.dispatch.progress import UnitsProgress
     from fmnist_ray.dispatch.resources import fit_demand
-    from fmnist_ray.dispatch.session import cluster_nodes
+    from fmnist_ray.dispatch.session import cluster_nodes, stop_exit_code
     from fmnist_ray.dispatch.unit_records import adopt_model, save_unit, units_folder
     from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitFailure, run_units
     from fmnist_ray.records import Record
@@ -210,12 +210,12 @@ def _run(
 
             storage = units_folder(record)
             ((_, result),) = run_units([unit], shared, places, resources, storage, on_epoch)
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         record.end("interrupted")
         raise Interrupted(
             "all finished epochs are saved. Go on with:\n  python -m fmnist_ray.train --resume "
             + shlex.quote(str(record.path)),
-            exit_code=getattr(stop, "exit_code", 130),
+            exit_code=stop_exit_code(),
         ) from None
     except BaseException:
         record.end("failed")

@@ -189,7 +189,7 @@ def tune(
     """
     from rich.console import Console
 
-    from fmnist_ray.dispatch.session import cluster_nodes, ray_session
+    from fmnist_ray.dispatch.session import cluster_nodes, ray_session, stop_exit_code
     from fmnist_ray.records import Record
     from fmnist_ray.search.data import prepare_data, same_data
     from fmnist_ray.search.run import begin_record, load_settings, plan_search, run_search
@@ -238,7 +238,9 @@ def tune(
         nodes = cluster_nodes()
         plan_search(settings, nodes)
         if record is None:
-            record = Record.create(results, name, "tune", settings.space.get("model", "mixed"))
+            record = Record.create(
+                results, name, "tune", settings.space["fixed"].get("model", "mixed")
+            )
             begin_record(record, settings, search_data)
         else:
             record.update(config=settings.model_dump(), status="running", ended=None)
@@ -247,11 +249,11 @@ def tune(
             console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
         try:
             metrics = run_search(record, settings, search_data, nodes, console)
-        except KeyboardInterrupt as stop:
+        except KeyboardInterrupt:
             record.end("interrupted")
             raise Interrupted(
                 "all finished epochs are saved. Go on with:\n  " + resume_command(record.path),
-                exit_code=getattr(stop, "exit_code", 130),
+                exit_code=stop_exit_code(),
             ) from None
         except BaseException:
             record.end("failed")

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fmnist_ray.dispatch.plan import Node
-from fmnist_ray.errors import RequestError, Terminated
+from fmnist_ray.errors import RequestError
+
+
+_terminated = threading.Event()
 
 
 @contextmanager
@@ -59,7 +62,10 @@ def _terminable() -> Iterator[None]:
     """
 
     def terminate(number: int, frame: object) -> None:
-        raise Terminated
+        _terminated.set()
+        raise KeyboardInterrupt
+
+    _terminated.clear()
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -69,6 +75,15 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def stop_exit_code() -> int:
+    """The exit code of an interrupted verb: 143 after SIGTERM, else 130.
+
+    Ray's calls may turn what a signal handler raises into a plain KeyboardInterrupt, so the
+    exception itself does not tell.
+    """
+    return 143 if _terminated.is_set() else 130
 
 
 def cluster_nodes() -> list[Node]:

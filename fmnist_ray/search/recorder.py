@@ -1,6 +1,7 @@
 """Turns a search's events into its record while it runs."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -69,11 +70,13 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._release(trial)
-        error = trial.get_error()
-        cause = getattr(error, "cause", None) or error
-        lines = str(cause).strip().splitlines() if cause is not None else []
-        self._log(unit_name(trial), str(error))
-        self._end(unit_name(trial), "failed", lines[-1] if lines else "unknown error")
+        # Tune keeps a trial's errors in a text file on the driver's machine; the last line of
+        # the last traceback is the error itself.
+        path = Path(trial.error_file) if trial.error_file else None
+        text = path.read_text(encoding="utf-8") if path is not None and path.exists() else ""
+        self._log(unit_name(trial), text)
+        lines = [line for line in text.splitlines() if line.strip()]
+        self._end(unit_name(trial), "failed", lines[-1].strip() if lines else "unknown error")
 
     def _end(self, unit: str, status: str, reason: str = "") -> None:
         self._journal.append("end", unit=unit, status=status, reason=reason)

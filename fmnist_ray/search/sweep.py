@@ -1,5 +1,6 @@
 """Runs the trials of a search under Ray Tune, from the beginning or from its journal."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -94,6 +95,8 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     # temporary one, are written as seldom as Tune allows, and are thrown away.
     folder = tempfile.mkdtemp(prefix="fmnist_ray_tune_")
     _set_tune_environment()
+    # What Tune logs of failed trials, the record's log files and the display tell better.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         tuner = tune.Tuner(
             tune.with_resources(_trainable(run_trial, setup), _placement(sweep.resources)),

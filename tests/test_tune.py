@@ -1,0 +1,381 @@
+"""The main job as a person runs it: bad requests, a whole search, interruptions, worker groups."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from fmnist_ray import tune as tune_verb
+from fmnist_ray.dataset.sources import load_dataset
+from fmnist_ray.errors import RequestError
+from fmnist_ray.models.storage import load_model
+from fmnist_ray.records import HISTORY_COLUMNS, read_json
+from fmnist_ray.search.journal import read_events, trial_states
+from fmnist_ray.training.predict import predict
+from fmnist_ray.tune import parse_duration, tune
+
+ROOT = Path(__file__).parent.parent
+DNN = str(ROOT / "search_spaces" / "dnn.yaml")
+
+
+def _refused(*options: str, results: Path) -> str:
+    """The one message of a request that must be refused, with nothing left behind."""
+    found = CliRunner().invoke(tune_verb.app, ["--results", str(results), *options])
+    assert found.exit_code == 2, found.output
+    assert not results.exists() or not any(results.iterdir()), "a record was begun"
+    return " ".join(found.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--trials", "0"], ["--trials", "0", "greater than or equal to 1"]),
+        (["--max-epochs", "0"], ["--max-epochs"]),
+        (["--searcher", "bayes"], ["--searcher", "bayes", "optuna"]),
+        (["--scheduler", "hyperband"], ["--scheduler", "hyperband", "median"]),
+        (["--metric", "test_accuracy"], ["--metric", "validation_loss"]),
+        (["--precision", "fp8"], ["--precision", "fp8", "bf16"]),
+        (["--time-budget", "soon"], ["--time-budget", "soon", "1h30m"]),
+        (["--gpus-per-trial", "lots"], ["--gpus-per-trial", "lots", "auto"]),
+        (["--max-concurrent", "0"], ["--max-concurrent"]),
+        (["--max-concurrent", "1.5"], ["--max-concurrent", "1.5"]),
+        (["--train-size", "5"], ["--train-size", "5"]),
+        (["--data", "sample", "--train-size", "2001"], ["2001", "2000"]),
+        (["--data", "/nowhere/at/all"], ["/nowhere/at/all"]),
+        (["--space", "missing.yaml"], ["missing.yaml", "does not exist"]),
+        (["--space", DNN, "--searcher", "grid"], ["learning_rate", "no grid"]),
+        (["--resume", "/nowhere/at/all"], ["/nowhere/at/all"]),
+        (["--resume", str(ROOT / "tests")], ["no record", "run.json"]),
+        (["--storage", "/proc/nowhere"], ["--storage", "/proc/nowhere"]),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_remedy(
+    options: list[str], parts: list[str], tmp_path: Path
+) -> None:
+    message = _refused(*options, results=tmp_path / "results")
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("model: cnn\nsearch: {learning_rat: {choice: [1]}}", "learning_rat"),
+        ("model: cnn\nsearch: {optimizer: {choice: [adagrad]}}", "adagrad"),
+        ("model: cnn\nsearch: {optimizer: {choice: []}}", "empty choice"),
+        ("model: cnn\nsearch: {learning_rate: {uniform: [0.1, 0.01]}}", "0.1 to 0.01"),
+        ("model: lenet\nsearch: {flip: {choice: [true]}}", "lenet"),
+        ("model: [", "not YAML"),
+    ],
+)
+def test_a_wrong_space_is_refused(text: str, part: str, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(text)
+    message = _refused("--space", str(tmp_path / "space.yaml"), results=tmp_path / "results")
+    assert part in message
+    assert "space.yaml" in message
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--cpus-per-trial", "64"], ["64 CPU", "2 CPU"]),
+        (["--gpus-per-trial", "1"], ["1 GPU", "0 GPU"]),
+        (["--workers-per-trial", "8"], ["8 workers", "2 CPU"]),
+        (["--name", "../outside"], ["../outside", "letters"]),
+    ],
+)
+def test_what_can_never_run_is_refused_before_a_record_is_begun(
+    options: list[str], parts: list[str], ray_cluster: None, tmp_path: Path
+) -> None:
+    message = _refused("--data", "sample", *options, results=tmp_path / "results")
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.ray
+def test_results_that_cannot_be_written_are_refused(ray_cluster: None, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for results in (str(tmp_path / "file" / "below"), "/proc/results"):
+        with pytest.raises(RequestError, match="--results"):
+            tune(data="sample", results=results, quiet=True)
+
+
+def test_mlflow_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("mlflow") is not None:
+        pytest.skip("MLflow is installed")
+    message = _refused("--mlflow", "http://127.0.0.1:5000", results=tmp_path / "results")
+    assert "pip install" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("45s", 45), ("30m", 1800), ("1h30m", 5400), ("0.5h", 1800)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+def _command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "fmnist_ray.tune", *options]
+
+
+def _ray_processes() -> set[int]:
+    names = {"raylet", "gcs_server"}
+    return {each.pid for each in psutil.process_iter(["name"]) if each.info["name"] in names}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A search of three trials on the sample, from the command line."""
+    results = tmp_path_factory.mktemp("search") / "results"
+    before = _ray_processes()
+    found = subprocess.run(
+        _command(
+            *("--data", "sample", "--space", DNN, "--trials", "3", "--max-epochs", "2"),
+            *("--retrain-seeds", "2", "--results", str(results), "--name", "small", "--json"),
+        ),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "Traceback" not in found.stderr
+    assert _ray_processes() <= before, "Ray was left running"
+    return results / "small", json.loads(found.stdout.splitlines()[-1])
+
+
+@pytest.mark.ray
+def test_a_search_leaves_a_whole_record(searched: tuple[Path, dict[str, Any]]) -> None:
+    record, summary = searched
+    run, metrics = read_json(record / "run.json"), read_json(record / "metrics.json")
+    assert (run["status"], run["verb"], run["seed"]) == ("complete", "tune", 0)
+    assert {"train_images", "train_indices"} <= run["data"]["sha256"].keys()
+    assert run["versions"]["ray"]
+    assert run["started"] <= run["ended"]
+    assert metrics == {key: value for key, value in summary.items() if key != "record"}
+    assert metrics["trials"] == 3
+    assert metrics["epochs"] == 6 - metrics["trials_stopped"]
+    with (record / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert tuple(rows[0]) == HISTORY_COLUMNS
+    assert len(rows) == metrics["epochs"] + 2 * 2
+    for unit in ("trial-000", "trial-001", "trial-002", "retrain-0", "retrain-1"):
+        files = {each.name for each in (record / "units" / unit).iterdir()}
+        wanted = {"config.json", "metrics.json", "model.safetensors", "predictions.npz"}
+        assert wanted <= files
+        assert "checkpoint.safetensors" not in files
+    assert list((record / "tensorboard" / "trial-001").glob("events*"))
+
+
+@pytest.mark.ray
+def test_the_records_model_has_the_accuracy_it_says(
+    searched: tuple[Path, dict[str, Any]],
+) -> None:
+    record, metrics = searched
+    module, config = load_model(record)
+    test = load_dataset("sample").test
+    probability = predict(module, test.images)
+    right = float((probability.argmax(1) == test.labels).mean())
+    assert right == metrics["test_accuracy"] == metrics["test_accuracy_by_seed"][0]
+    assert config.model == "dnn"
+    with np.load(record / "predictions.npz", allow_pickle=False) as kept:
+        assert np.array_equal(kept["label"], test.labels)
+        np.testing.assert_allclose(kept["probability"], probability, atol=1e-5)
+
+
+@pytest.mark.ray
+def test_optuna_opens_the_storage_file(searched: tuple[Path, dict[str, Any]]) -> None:
+    import optuna
+
+    record, metrics = searched
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{record / 'optuna.db'}")
+    assert len(study.trials) == 3
+    assert study.trials[0].user_attrs["unit"] == "trial-000"
+    values = [trial.value for trial in study.trials if trial.value is not None]
+    assert max(values) == metrics["best_validation_accuracy"]
+
+
+@pytest.mark.ray
+def test_resuming_a_complete_search_trains_nothing_and_more_trials_only_those(
+    searched: tuple[Path, dict[str, Any]], ray_cluster: None
+) -> None:
+    record, before = searched
+    events = list(read_events(record / "journal.jsonl"))
+    again = tune(resume=str(record), quiet=True)
+    assert again["test_accuracy_by_seed"] == before["test_accuracy_by_seed"]
+    assert list(read_events(record / "journal.jsonl")) == events
+    more = tune(resume=str(record), trials=4, quiet=True)
+    fresh = list(read_events(record / "journal.jsonl"))[len(events) :]
+    assert {event["unit"] for event in fresh if "unit" in event} == {"trial-003"}
+    assert more["trials"] == 4
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("changed", "part"),
+    [({"seed": 5}, "--seed"), ({"max_epochs": 9}, "--max-epochs"), ({"trials": 1}, "--trials 1")],
+)
+def test_a_resume_cannot_make_it_another_search(
+    changed: dict[str, Any], part: str, searched: tuple[Path, dict[str, Any]]
+) -> None:
+    with pytest.raises(RequestError, match=part):
+        tune(resume=str(searched[0]), quiet=True, **changed)
+    with pytest.raises(RequestError, match="--space"):
+        tune(resume=str(searched[0]), space=DNN, quiet=True)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_search_says_how_to_go_on_and_that_works(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    options = ["--data", "sample", "--trials", "3", "--max-epochs", "6", "--retrain-seeds", "1"]
+    process = subprocess.Popen(
+        _command(*options, "--results", str(tmp_path), "--name", "cut"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    journal = tmp_path / "cut" / "journal.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if journal.exists() and journal.read_bytes().count(b'"result"') >= 3:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, number)  # as a terminal does: the driver and all it started
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == code, messages
+    assert "Traceback" not in messages
+    assert read_json(tmp_path / "cut" / "run.json")["status"] == "interrupted"
+    (line,) = [line for line in messages.splitlines() if "--resume" in line]
+    if number == signal.SIGTERM:
+        return  # resuming is the same whatever ended it
+    words = line.split()
+    assert words[:2] == ["python", "-m"]
+    resumed = subprocess.run(
+        [sys.executable, *words[1:], "--json"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    states = trial_states(list(read_events(journal)))
+    assert len(states) == 3
+    for state in states.values():
+        assert state.status in ("complete", "stopped")
+        assert [row["epoch"] for row in state.rows] == list(range(1, len(state.rows) + 1))
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_groups_end_and_free_what_they_took(
+    workers: int, ray_cluster: None, tmp_path: Path
+) -> None:
+    import ray
+
+    before = ray.available_resources()
+    metrics = tune(
+        space=DNN,
+        data="sample",
+        train_size=300,
+        trials=3,
+        max_epochs=3,
+        workers_per_trial=workers,
+        retrain_seeds=1,
+        results=str(tmp_path),
+        quiet=True,
+    )
+    assert metrics["trials_complete"] + metrics["trials_stopped"] == 3
+    assert metrics["trials_stopped"] >= 1, "no trial was stopped: nothing was tested"
+    assert metrics["slots"] == 2 // workers
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        now = ray.available_resources()
+        if all(now.get(name) == before[name] for name in ("CPU", "memory")):
+            return
+        time.sleep(0.5)
+    pytest.fail(f"still taken: {before} before, {now} now")
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scheduler": "median", "searcher": "optuna"},
+        {"scheduler": "none", "metric": "validation_loss"},
+        {"scheduler": "pbt", "max_epochs": 4},
+        {"space": "grid", "searcher": "grid"},
+    ],
+    ids=lambda options: "-".join(str(value) for value in options.values()),
+)
+def test_other_searchers_and_schedulers(
+    options: dict[str, Any], ray_cluster: None, tmp_path: Path
+) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        "model: dnn\nsearch: {activation: {choice: [relu, tanh]}, batch_size: {choice: [50, 100]}}"
+    )
+    options = {"space": DNN, "max_epochs": 2, "trials": 4, **options}
+    if options["space"] == "grid":
+        options |= {"space": str(grid), "trials": None}
+    metrics = tune(
+        data="sample",
+        train_size=300,
+        retrain_seeds=0,
+        results=str(tmp_path / "results"),
+        tensorboard=False,
+        quiet=True,
+        **options,
+    )
+    assert metrics["trials"] == 4
+    assert metrics["trials_failed"] == 0
+    if options.get("scheduler") != "median":
+        ended = metrics["trials_complete"] + metrics["trials_stopped"]
+        assert ended == 4
+
+
+@pytest.mark.ray
+def test_a_time_budget_ends_the_trials_and_the_best_is_retrained(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    metrics = tune(
+        data="sample",
+        trials=200,
+        max_epochs=3,
+        time_budget="12s",
+        retrain_seeds=1,
+        results=str(tmp_path),
+        tensorboard=False,
+        quiet=True,
+    )
+    assert 1 <= metrics["trials"] < 200
+    assert "test_accuracy" in metrics
+
+
+@pytest.mark.ray
+@pytest.mark.full_data
+def test_two_trials_of_one_epoch_on_the_full_data(ray_cluster: None, tmp_path: Path) -> None:
+    metrics = tune(
+        trials=2, max_epochs=1, retrain_seeds=1, results=str(tmp_path), name="full", quiet=True
+    )
+    data = read_json(tmp_path / "full" / "run.json")["data"]
+    assert (data["train_images"], data["validation_images"]) == (54_000, 6_000)
+    assert data["test_images"] == 10_000
+    assert metrics["test_accuracy"] > 0.8
