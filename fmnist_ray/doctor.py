@@ -5,7 +5,6 @@ import math
 import os
 import platform
 import shutil
-import socket
 import tempfile
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -38,7 +37,6 @@ _LEAST_SHARED_MEMORY = _GIB
 _LEAST_FREE_SPACE = _GIB
 # A process that trains takes about 1 GiB, and Ray's own processes together as much again.
 _LEAST_MEMORY = 3 * _GIB
-_CONNECT_SECONDS = 3.0
 
 
 @dataclass
@@ -233,20 +231,11 @@ def check_cluster(checkup: Checkup, address: str | None) -> "list[Node]":
         # Ray keeps three tenths of the memory for its object store.
         offered = math.inf if memory is None else 0.7 * memory
         return [Node(max(1, int(usable_cpus())), len(checkup.facts.get("gpus", [])), offered)]
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        if colon:
-            # Ray itself gives up on an address where nobody listens after several minutes.
-            socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-        from fmnist_ray.dispatch.session import cluster_nodes, ray_session
+    from fmnist_ray.dispatch.session import cluster_nodes, ray_session
 
+    try:
         with ray_session(address):
             nodes = cluster_nodes()
-    except (OSError, ValueError, OverflowError) as error:
-        checkup.problems.append(
-            f"Nothing answers at --address {address}: {error}. Look at the address and at what "
-            "`ray status` says there, or use --address local."
-        )
     except RequestError as error:
         checkup.problems.append(str(error))
     else:

@@ -290,19 +290,24 @@ def test_worker_groups_end_and_free_what_they_took(
 ) -> None:
     import ray
 
+    # Two that learn, then two that do not: whatever the order of reports, one will be stopped.
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        "model: dnn\nsearch: {learning_rate: {choice: [0.004, 0.003, 0.00001, 0.000001]}}"
+    )
     before = ray.available_resources()
     metrics = tune(
-        space=DNN,
+        space=str(space),
+        searcher="grid",
         data="sample",
         train_size=300,
-        trials=3,
         max_epochs=3,
         workers_per_trial=workers,
         retrain_seeds=1,
-        results=str(tmp_path),
+        results=str(tmp_path / "results"),
         quiet=True,
     )
-    assert metrics["trials_complete"] + metrics["trials_stopped"] == 3
+    assert metrics["trials_complete"] + metrics["trials_stopped"] == 4
     assert metrics["trials_stopped"] >= 1, "no trial was stopped: nothing was tested"
     assert metrics["slots"] == 2 // workers
     deadline = time.monotonic() + 30

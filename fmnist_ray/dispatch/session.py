@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from fmnist_ray.dispatch.plan import Node
 from fmnist_ray.errors import RequestError
 
-
+_CONNECT_SECONDS = 3.0
 _terminated = threading.Event()
 
 
@@ -33,10 +34,11 @@ def ray_session(address: str | None = None) -> Iterator[str]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _check_listening(address)
     if ray.is_initialized():  # the caller's own session, from Python: use it and leave it open
         yield _dashboard()
         return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
     try:
         # The dashboard's process also frees the resources of stopped nested trainers.
         options = {"include_dashboard": True} if address == "local" else {}
@@ -52,6 +54,20 @@ def ray_session(address: str | None = None) -> Iterator[str]:
             yield _dashboard()
     finally:
         ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Refuses an address at which nobody listens; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise RequestError(
+            f"Nothing answers at --address {address}: {error}. Look at the address and at what "
+            "`ray status` says there, or use --address local."
+        ) from None
 
 
 @contextmanager

@@ -77,9 +77,9 @@ class SearchProgress:
             row = state.best(self._metric, self._mode)
             figure = f"{row[self._metric]:.4f}" if row else "no result"
             why = f" ({state.reason})" if state.reason else ""
+            epoch = state.rows[-1]["epoch"] if state.rows else 0
             self._line(
-                f"{state.unit} {state.status} after epoch {len(state.rows)}: {figure}{why}; "
-                f"{self._summary()}"
+                f"{state.unit} {state.status} after epoch {epoch}: {figure}{why}; {self._summary()}"
             )
 
     def _line(self, text: str) -> None:

@@ -1,6 +1,6 @@
 """Schedulers of Ray Tune that write down what they decide, and can be brought back from that."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,22 @@ class UnitName:
     """
 
     trial_id: str
+
+
+class _WithoutSearcher:
+    """Tune's controller as PBT wants to see it.
+
+    PBT refuses to work beside a searcher, lest both choose configurations. Ours only hands out
+    the points that the trials begin with.
+    """
+
+    search_alg = None
+
+    def __init__(self, controller: Any) -> None:
+        self._controller = controller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
 
 
 class JournalledScheduler(TrialScheduler):  # type: ignore[misc]
@@ -84,6 +100,8 @@ class JournalledScheduler(TrialScheduler):  # type: ignore[misc]
         if self._by_unit and unit in self._known:
             return
         self._known.add(unit)
+        if not self._by_unit:
+            tune_controller = _WithoutSearcher(tune_controller)
         self.inner.on_trial_add(tune_controller, self._seen(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -162,6 +180,7 @@ def build_scheduler(
                 time_attr="epoch",
                 perturbation_interval=2,
                 hyperparam_mutations=_mutations(space),
+                custom_explore_fn=_keeper(space),
                 **aims,
             )
         case "none":
@@ -192,3 +211,15 @@ def _mutations(space: SearchSpace) -> dict[str, Any]:
         else:
             mutations[key] = lambda domain=domain: domain.draw(random)
     return mutations
+
+
+def _keeper(space: SearchSpace) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """PBT multiplies values by 0.8 or 1.2; this brings them back into their domains."""
+
+    def keep(config: dict[str, Any]) -> dict[str, Any]:
+        for key in _MUTABLE & space.search.keys():
+            if space.search[key].kind != "choice":
+                config[key] = space.search[key].nearest(config[key])
+        return config
+
+    return keep

@@ -65,6 +65,34 @@ class Domain:
         low, high = self.values[:2]
         return (low, high - 1) if self.kind == "randint" else (low, high)
 
+    def contains(self, value: Any) -> bool:
+        """Whether the domain could give this value."""
+        if self.kind == "choice":
+            return value in self.values
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        low, high = self.values[:2]
+        if self.kind == "randint":
+            return bool(value == int(value) and low <= value < high)
+        return bool(low <= value <= high and (self.kind != "quniform" or self._on_a_step(value)))
+
+    def nearest(self, value: float) -> Any:
+        """The domain's value closest to a number."""
+        if self.kind == "choice":
+            return min(self.values, key=lambda each: abs(each - value))
+        low, high = self.ends()
+        value = min(max(value, low), high)
+        if self.kind == "randint":
+            return round(value)
+        if self.kind != "quniform" or self._on_a_step(value):
+            return value
+        step = self.values[2]
+        return round(low + round((value - low) / step) * step, 10)
+
+    def _on_a_step(self, value: float) -> bool:
+        steps = (value - self.values[0]) / self.values[2]
+        return bool(abs(steps - round(steps)) < 1e-6)
+
     def describe(self) -> str:
         """The domain as it would be written in the file."""
         return f"{self.kind}: [{', '.join(str(value) for value in self.values)}]"
@@ -118,15 +146,15 @@ class SearchSpace:
 
     def with_epochs_up_to(self, most: int) -> "SearchSpace":
         """The space with `epochs` cut to a limit; a space that does not name it gets the limit."""
-        known = tuple(
-            {**point, "epochs": min(point["epochs"], most)} if "epochs" in point else point
-            for point in self.known_good
-        )
         if "epochs" not in self.search:
             fixed = {**self.fixed, "epochs": min(self.fixed.get("epochs", most), most)}
             return replace(self, fixed=fixed)
-        search = {**self.search, "epochs": _cut(self.search["epochs"], most)}
-        return replace(self, search=search, known_good=known)
+        epochs = _cut(self.search["epochs"], most)
+        known = tuple(
+            {**point, "epochs": epochs.nearest(min(point["epochs"], most))}
+            for point in self.known_good
+        )
+        return replace(self, search={**self.search, "epochs": epochs}, known_good=known)
 
     def as_dict(self) -> dict[str, Any]:
         """The space as plain data, for the record; `parse_space` reads it."""
@@ -185,18 +213,27 @@ def parse_space(content: Any, source: str) -> SearchSpace:
     known_good = content.get("known_good") or []
     if not isinstance(known_good, list) or not all(isinstance(p, dict) for p in known_good):
         raise RequestError(f"{source}: `known_good` must be a list of mappings.")
-    space = SearchSpace(source, fixed, search, tuple(known_good))
-    _check_values(space)
-    return space
+    return _checked(SearchSpace(source, fixed, search, tuple(known_good)))
 
 
-def _check_values(space: SearchSpace) -> None:
-    """Builds configurations from the ends of every domain, so that none fails in the night."""
+def _checked(space: SearchSpace) -> SearchSpace:
+    """Builds configurations from every domain, so that none fails in the night.
+
+    Returns:
+        The space with its choices as `FitConfig` takes them: YAML reads 1e-3 as text.
+    """
     usual = {key: domain.ends()[0] for key, domain in space.search.items()}
     FitConfig.checked(space.configuration(usual), space.source)
+    search = {}
     for key, domain in space.search.items():
-        for value in domain.ends():
-            FitConfig.checked(space.configuration({**usual, key: value}), space.source)
+        taken = [
+            getattr(
+                FitConfig.checked(space.configuration({**usual, key: value}), space.source), key
+            )
+            for value in _samples(domain)
+        ]
+        search[key] = Domain("choice", tuple(taken)) if domain.kind == "choice" else domain
+    known_good = []
     for number, point in enumerate(space.known_good, start=1):
         where = f"{space.source}: known_good {number}"
         for key in point:
@@ -205,7 +242,24 @@ def _check_values(space: SearchSpace) -> None:
         missing = [key for key in space.search if key not in point]
         if missing:
             raise RequestError(f"{where}: `{missing[0]}` is searched, but has no value here.")
-        FitConfig.checked(space.configuration(point), where)
+        config = FitConfig.checked(space.configuration(point), where)
+        known_good.append({key: getattr(config, key) for key in point})
+        for key, value in known_good[-1].items():
+            if not search[key].contains(value):
+                raise RequestError(
+                    f"{where}: `{key}` is {value!r}, which {search[key].describe()} does not give."
+                )
+    return replace(space, search=search, known_good=tuple(known_good))
+
+
+def _samples(domain: Domain) -> tuple[Any, ...]:
+    """Values that stand for the domain: its ends, and one between them as it would be drawn."""
+    if domain.kind in ("uniform", "loguniform"):
+        low, high = domain.values
+        return (low, high, low + (high - low) / math.pi)
+    if domain.kind == "quniform":
+        return (*domain.ends(), domain.values[0] + domain.values[2])
+    return domain.ends()
 
 
 def _cut(domain: Domain, most: int) -> Domain:
@@ -218,6 +272,11 @@ def _cut(domain: Domain, most: int) -> Domain:
         return domain
     if low >= last:
         return Domain("choice", (most,))
+    if domain.kind == "quniform":
+        step = domain.values[2]
+        last = low + math.floor((last - low) / step + 1e-9) * step
+        if last == low:
+            return Domain("choice", (low,))
     return Domain(domain.kind, (low, last, *domain.values[2:]))
 
 
@@ -263,6 +322,11 @@ def _domain(value: Any, source: str, key: str) -> Domain:
         raise RequestError(f"{source}: `{key}` is loguniform from {low}; it must start above 0.")
     if kind == "quniform" and values[2] <= 0:
         raise RequestError(f"{source}: `{key}` has the step {values[2]}; it must be above 0.")
+    if kind == "quniform" and not Domain(kind, tuple(values))._on_a_step(high):
+        raise RequestError(
+            f"{source}: `{key}` goes from {low} to {high}, which is not a whole number of steps "
+            f"of {values[2]}."
+        )
     if kind == "randint" and not all(isinstance(each, int) for each in values):
         raise RequestError(f"{source}: `{key}` is randint: {values!r}; both must be whole numbers.")
     return Domain(kind, tuple(values))

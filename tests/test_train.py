@@ -1,0 +1,115 @@
+"""`train` as a person runs it."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fmnist_ray import train as train_verb
+from fmnist_ray.models.storage import load_model
+from fmnist_ray.records import read_json
+from fmnist_ray.train import train
+
+SMALL: dict[str, Any] = {"model": "dnn", "data": "sample", "train_size": 400, "quiet": True}
+
+
+@pytest.mark.ray
+def test_a_model_and_its_history_are_in_the_record(ray_cluster: None, tmp_path: Path) -> None:
+    metrics = train(set_=["epochs=3", "learning_rate=5e-3"], results=str(tmp_path), **SMALL)
+    record = Path(metrics["record"])
+    module, config = load_model(record)
+    assert config.model == "dnn"
+    assert isinstance(module, torch.nn.Module)
+    with (record / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["validation_accuracy"]) == pytest.approx(metrics["validation_accuracy"])
+    run = read_json(record / "run.json")
+    assert run["status"] == "complete"
+    assert run["config"]["fit"]["learning_rate"] == 0.005
+    # Its configuration is where the next one may begin.
+    again = train(
+        config=str(record), set_=["epochs=1"], data="sample", results=str(tmp_path), quiet=True
+    )
+    fit = read_json(Path(again["record"]) / "run.json")["config"]["fit"]
+    assert (fit["model"], fit["learning_rate"], fit["epochs"]) == ("dnn", 0.005, 1)
+
+
+@pytest.mark.ray
+def test_a_worker_gives_the_weights_of_local_mode(ray_cluster: None, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("model: cnn\nepochs: 2\nflip: true\n")
+    options: dict[str, Any] = {**SMALL, "model": None, "config": str(config), "cpus": 1}
+    weights = []
+    for workers in (0, 1):
+        metrics = train(workers=workers, results=str(tmp_path / "results"), **options)
+        weights.append(load_model(Path(metrics["record"]))[0].state_dict())
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name])
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--set", "epochz=3"], ["epochz", "epochs"]),
+        (["--set", "epochs"], ["epochs", "KEY=VALUE"]),
+        (["--set", "epochs=many"], ["epochs", "many"]),
+        (["--set", "optimizer=adagrad"], ["adagrad", "rmsprop"]),
+        (["--model", "lenet"], ["lenet", "resnet"]),
+        (["--config", "missing.yaml"], ["missing.yaml"]),
+        (["--precision", "fp8"], ["fp8", "bf16"]),
+        (["--resume", "/nowhere"], ["/nowhere"]),
+        (["--address", "127.0.0.1:1", "--data", "sample"], ["127.0.0.1:1", "--address"]),
+        (["--data", "/nowhere"], ["/nowhere"]),
+    ],
+)
+def test_a_wrong_request_is_refused(options: list[str], parts: list[str], tmp_path: Path) -> None:
+    found = CliRunner().invoke(train_verb.app, ["--results", str(tmp_path / "results"), *options])
+    assert found.exit_code == 2, found.output
+    message = " ".join(found.stderr.split())
+    for part in parts:
+        assert part in message
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.ray
+def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
+    options = [
+        "--data",
+        "sample",
+        "--set",
+        "epochs=40",
+        "--results",
+        str(tmp_path),
+        "--name",
+        "cut",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmnist_ray.train", *options],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    history, deadline = tmp_path / "cut" / "history.csv", time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if history.exists() and len(history.read_text().splitlines()) >= 4:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130, messages
+    assert "--resume" in messages
+    before = history.read_text().splitlines()
+    train(resume=str(tmp_path / "cut"), quiet=True)
+    after = history.read_text().splitlines()
+    assert len(after) == 41
+    assert after[:4] == before[:4], "an epoch was trained again"
