@@ -126,8 +126,18 @@ def train(
     del as_json  # the command line prints the result
     console = Console(stderr=True, quiet=True) if quiet else messages()
     if resume is not None:
+        given = {"model": model, "config": config, "set": set_, "name": name}
+        for option, value in {**given, "train-size": train_size}.items():
+            if value:
+                raise RequestError(
+                    f"--{option} cannot be given with --resume: the record {resume} has its own. "
+                    "Leave it out, or begin a new training."
+                )
         record = Record.open(resume)
         request = _request_of(record)
+        # Where and with how much it goes on may differ.
+        elsewhere = {"cpus": cpus, "gpus": gpus, "data": data}
+        request |= {key: value for key, value in elsewhere.items() if value is not None}
     else:
         record = None
         request = {
@@ -186,12 +196,18 @@ def _run(
         raise RequestError(
             "early_stopping needs validation images: give --validation-fraction above 0."
         )
+    sha256 = fingerprint(dataset)
+    if record is not None and record.run()["data"].get("sha256") != sha256:
+        raise RequestError(
+            f"The data of {dataset.source} are not those that {record.path} was begun with. Name "
+            "the same data with --data."
+        )
     nodes = cluster_nodes()
     resources = _resources(request, nodes)
     places = plan(1, nodes, fit_demand(resources))
     if record is None:
         record = Record.create(results, name, "train", fit_config.model)
-        facts = {"source": dataset.source, "sha256": fingerprint(dataset)}
+        facts = {"source": dataset.source, "sha256": sha256}
         record.start("train", request, request["seed"], facts)
     else:
         record.update(status="running", ended=None)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,14 @@ from fmnist_ray import tune as tune_verb
 from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.errors import RequestError
 from fmnist_ray.models.storage import load_model
-from fmnist_ray.records import HISTORY_COLUMNS, read_json
-from fmnist_ray.search.journal import read_events, trial_states
+from fmnist_ray.records import HISTORY_COLUMNS, Record, read_json
+from fmnist_ray.search.journal import Journal, read_events, trial_states
+from fmnist_ray.search.progress import SearchProgress
+from fmnist_ray.search.settings import SearchSettings
+from fmnist_ray.search.space import parse_space
+from fmnist_ray.search.sweep import Sweep, run_sweep
 from fmnist_ray.training.predict import predict
+from fmnist_ray.training.ray_train import Resources
 from fmnist_ray.tune import parse_duration, tune
 
 ROOT = Path(__file__).parent.parent
@@ -92,6 +98,7 @@ def test_a_wrong_space_is_refused(text: str, part: str, tmp_path: Path) -> None:
         (["--cpus-per-trial", "64"], ["64 CPU", "2 CPU"]),
         (["--gpus-per-trial", "1"], ["1 GPU", "0 GPU"]),
         (["--workers-per-trial", "8"], ["8 workers", "2 CPU"]),
+        (["--gpus-per-trial", "1.5"], ["1.5 GPUs", "whole"]),
         (["--name", "../outside"], ["../outside", "letters"]),
     ],
 )
@@ -131,16 +138,23 @@ def _command(*options: str) -> list[str]:
     return [sys.executable, "-m", "fmnist_ray.tune", *options]
 
 
-def _ray_processes() -> set[int]:
-    names = {"raylet", "gcs_server"}
-    return {each.pid for each in psutil.process_iter(["name"]) if each.info["name"] in names}
+def _processes_with(mark: str) -> list[str]:
+    """Names of the processes that carry a mark in their environment."""
+    found = []
+    for each in psutil.process_iter(["name"]):
+        try:
+            if each.environ().get("FMNIST_RAY_TEST") == mark:
+                found.append(each.info["name"])
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A search of three trials on the sample, from the command line."""
     results = tmp_path_factory.mktemp("search") / "results"
-    before = _ray_processes()
+    mark = str(results)
     found = subprocess.run(
         _command(
             *("--data", "sample", "--space", DNN, "--trials", "3", "--max-epochs", "2"),
@@ -150,10 +164,14 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         text=True,
         timeout=300,
         check=False,
+        env={**os.environ, "FMNIST_RAY_TEST": mark},
     )
     assert found.returncode == 0, found.stderr
     assert "Traceback" not in found.stderr
-    assert _ray_processes() <= before, "Ray was left running"
+    deadline = time.monotonic() + 20  # Ray's processes take a moment to end
+    while time.monotonic() < deadline and _processes_with(mark):
+        time.sleep(0.5)
+    assert not _processes_with(mark), "processes were left running"
     return results / "small", json.loads(found.stdout.splitlines()[-1])
 
 
@@ -354,6 +372,136 @@ def test_other_searchers_and_schedulers(
     if options.get("scheduler") != "median":
         ended = metrics["trials_complete"] + metrics["trials_stopped"]
         assert ended == 4
+
+
+def _taking_over() -> Any:
+    """A fit whose level grows by its learning rate and goes on from the state it is given."""
+
+    def fit(config: Any, data: Any, seed: int, resources: Any, on_epoch: Any, given: Any) -> None:
+        import torch
+
+        from fmnist_ray.training.checkpoint import Checkpoint
+        from fmnist_ray.training.fit import EpochEnd
+
+        rows = list(given.history) if given is not None else []
+        level = float(given.weights["level"]) if given is not None else 0.0
+        for epoch in range(len(rows) + 1, config.epochs + 1):
+            level += config.learning_rate
+            rows.append({"epoch": epoch, "validation_accuracy": level, "seconds": 0.1})
+            weights = {"level": torch.tensor([level])}
+            state = Checkpoint(config.model_dump(), seed, list(rows), weights, {})
+            on_epoch(EpochEnd(rows[-1], lambda state=state: state))
+
+    return fit
+
+
+@pytest.mark.ray
+def test_pbt_trains_more_trials_than_slots_and_the_weak_take_over_from_the_strong(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    content = {
+        "model": "dnn",
+        "search": {"learning_rate": {"choice": [0.0001, 0.0002, 0.01, 0.02]}},
+    }
+    settings = SearchSettings(
+        **{"space": content, "space_source": "s", "trials": 4, "max_epochs": 10},
+        **{"searcher": "grid", "scheduler": "pbt", "tensorboard": False},
+    )
+    quiet = SearchProgress(None, 4, 2, settings.metric, "max", [])
+    states = run_sweep(
+        Sweep(
+            record=Record(tmp_path),
+            journal=Journal(tmp_path / "journal.jsonl"),
+            settings=settings,
+            space=parse_space(content, "s").with_epochs_up_to(10),
+            resources=Resources(),
+            slots=2,
+            progress=quiet,
+            fit=_taking_over(),
+        ),
+        {},
+    )
+    assert [state.rows[-1]["epoch"] for state in states.values()] == [10] * 4
+    assert {state.status for state in states.values()} == {"complete"}
+    rates = content["search"]["learning_rate"]["choice"]
+    assert all(state.config["learning_rate"] in rates for state in states.values())
+    # Alone, the first would have come to 0.001.
+    assert states["trial-000"].rows[-1]["validation_accuracy"] > 0.01
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--workers-per-trial", "1"], ["--workers-per-trial is 1", "pbt"]),
+        (["--max-concurrent", "1"], ["--max-concurrent is 1", "--cpus-per-trial"]),
+        (["--space", "flips.yaml"], ["flips.yaml", "learning_rate", "asha"]),
+    ],
+)
+def test_what_pbt_cannot_do_is_refused(
+    options: list[str],
+    parts: list[str],
+    ray_cluster: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("flips.yaml").write_text("model: dnn\nsearch: {flip: {choice: [true, false]}}")
+    common = ["--data", "sample", "--scheduler", "pbt", "--space", DNN]
+    message = _refused(*common, *options, results=tmp_path / "results")
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.ray
+def test_a_trial_that_trains_on_after_its_model_was_written_gets_its_new_model(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    """So it is with failed trials tried again, and with those that a time budget cut off."""
+    options: dict[str, Any] = {"retrain_seeds": 0, "quiet": True}
+    metrics = tune(
+        **{"space": DNN, "data": "sample", "trials": 1, "max_epochs": 2, "name": "one"},
+        **{"train_size": 300, "results": str(tmp_path), "tensorboard": False},
+        **options,
+    )
+    record = Path(metrics["record"])
+    model = record / "units" / "trial-000" / "model.safetensors"
+    whole = model.read_bytes()
+    model.write_bytes(b"the weights of its first epoch")
+    journal = record / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: next(n for n, x in enumerate(lines) if b"result" in x)]))
+    tune(resume=str(record), **options)
+    assert model.read_bytes() == whole
+
+
+@pytest.mark.ray
+def test_a_kill_while_retraining_leaves_only_the_missing_to_be_trained(tmp_path: Path) -> None:
+    options = ["--data", "sample", "--space", DNN, "--trials", "1", "--max-epochs", "20"]
+    options += ["--retrain-seeds", "12", "--name", "cut", "--results", str(tmp_path), "--quiet"]
+    process = subprocess.Popen(_command(*options), cwd=ROOT, start_new_session=True)
+    units = tmp_path / "cut" / "units"
+    deadline = time.monotonic() + 120
+    try:
+        while not (units / "retrain-0" / "metrics.json").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, "the search ended before it could be killed"
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=30)
+    done = {path: path.stat().st_mtime_ns for path in units.glob("*/metrics.json")}
+    assert len(done) < 13, "all was done before the kill: nothing was tested"
+    found = CliRunner().invoke(
+        tune_verb.app, ["--resume", str(tmp_path / "cut"), "--json"], catch_exceptions=False
+    )
+    assert found.exit_code == 0, found.stderr
+    assert len(json.loads(found.stdout.splitlines()[-1])["test_accuracy_by_seed"]) == 12
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    with (tmp_path / "cut" / "history.csv").open() as stream:
+        rows = Counter((row["unit"], row["epoch"]) for row in csv.DictReader(stream))
+    assert set(rows.values()) == {1}
+    assert sum(unit.startswith("retrain") for unit, _ in rows) == 12 * 12
 
 
 @pytest.mark.ray

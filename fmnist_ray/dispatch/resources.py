@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fmnist_ray.dispatch.plan import GIB, Demand, Node
+from fmnist_ray.errors import RequestError
 from fmnist_ray.training.precision import PrecisionChoice
 from fmnist_ray.training.ray_train import Resources
 
@@ -31,7 +32,17 @@ def fit_resources(
         cpus: CPUs of the whole fit, shared by its workers.
         gpus: GPUs of each process.
         precision: Of the fit.
+
+    Raises:
+        RequestError: A number is not one that Ray can give.
     """
+    if cpus is not None and not cpus > 0:
+        raise RequestError(f"{cpus:g} CPUs for a fit are not possible: ask for more than 0.")
+    if gpus is not None and not (0 <= gpus <= 1 or (gpus > 1 and float(gpus).is_integer())):
+        raise RequestError(
+            f"{gpus:g} GPUs for each process are not possible: ask for 0, for a share of one such "
+            "as 0.25, or for whole ones."
+        )
     processes = max(1, workers)
     cpus_each = (cpus or float(processes)) / processes
     if gpus is None:

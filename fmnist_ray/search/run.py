@@ -31,8 +31,10 @@ def plan_search(settings: SearchSettings, nodes: list[Node]) -> tuple[Plan, Reso
     """Trials at a time and what each gets.
 
     Raises:
-        RequestError: A trial could never run on this cluster.
+        RequestError: A trial could never run on this cluster, or not under this scheduler.
     """
+    if settings.scheduler == "pbt":
+        _check_pbt(settings)
     resources = fit_resources(
         nodes,
         settings.workers_per_trial,
@@ -41,6 +43,27 @@ def plan_search(settings: SearchSettings, nodes: list[Node]) -> tuple[Plan, Reso
         settings.precision,
     )
     return plan(settings.trials, nodes, fit_demand(resources), settings.max_concurrent), resources
+
+
+def _check_pbt(settings: SearchSettings) -> None:
+    from fmnist_ray.search.schedulers import MUTABLE
+
+    if settings.workers_per_trial:
+        raise RequestError(
+            f"--workers-per-trial is {settings.workers_per_trial}, but --scheduler pbt copies the "
+            "state of trials that train in their own process. Use --workers-per-trial 0."
+        )
+    if settings.max_concurrent is not None:
+        raise RequestError(
+            f"--max-concurrent is {settings.max_concurrent}, but --scheduler pbt trains all trials "
+            "by turns, as many at a time as there is room for. Ask for more --cpus-per-trial."
+        )
+    if not MUTABLE & settings.space["search"].keys():
+        raise RequestError(
+            f"{settings.space_source}: --scheduler pbt changes values while trials train, but none "
+            f"of these is searched: {', '.join(sorted(MUTABLE))}. Search one of them, or use "
+            "--scheduler asha."
+        )
 
 
 def run_search(
@@ -128,7 +151,7 @@ def _export_units(
     space: SearchSpace,
 ) -> None:
     """Writes each trial's model and validation predictions from its last checkpoint."""
-    from fmnist_ray.models.storage import WEIGHTS_FILE, save_model
+    from fmnist_ray.models.storage import save_model
     from fmnist_ray.search.storage_file import write_optuna_storage
 
     store = _store(record, settings)
@@ -136,7 +159,7 @@ def _export_units(
     for state in states.values():
         folder = record.unit(state.unit)
         checkpoint = store.load(state.unit)
-        if checkpoint is None or (folder / WEIGHTS_FILE).exists():
+        if checkpoint is None:
             continue
         architecture = FitConfig.checked(state.config, state.unit).architecture
         weights = checkpoint.best_weights or checkpoint.weights

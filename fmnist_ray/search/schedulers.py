@@ -18,7 +18,7 @@ from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import SearchSpace
 
 # What PBT may change in the middle of training: weights and optimizer state stay usable.
-_MUTABLE = frozenset(
+MUTABLE = frozenset(
     {"learning_rate", "momentum", "weight_decay", "dropout", "label_smoothing", "batch_size"}
 )
 _TUNE_KEYS = ("unit", "reported")
@@ -204,7 +204,7 @@ def _mutations(space: SearchSpace) -> dict[str, Any]:
     random = np.random.default_rng(0)
     mutations: dict[str, Any] = {}
     for key, domain in space.search.items():
-        if key not in _MUTABLE:
+        if key not in MUTABLE:
             continue
         if domain.kind == "choice":
             mutations[key] = list(domain.values)
@@ -217,7 +217,7 @@ def _keeper(space: SearchSpace) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """PBT multiplies values by 0.8 or 1.2; this brings them back into their domains."""
 
     def keep(config: dict[str, Any]) -> dict[str, Any]:
-        for key in _MUTABLE & space.search.keys():
+        for key in MUTABLE & space.search.keys():
             if space.search[key].kind != "choice":
                 config[key] = space.search[key].nearest(config[key])
         return config

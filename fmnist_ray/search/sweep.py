@@ -99,12 +99,12 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(run_trial, setup), _placement(sweep.resources)),
+            tune.with_resources(_trainable(run_trial, setup), _placement(sweep)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
                 num_samples=searcher.left,
-                max_concurrent_trials=sweep.slots,
+                max_concurrent_trials=_live_trials(sweep),
                 time_budget_s=budget,
                 reuse_actors=True,
                 trial_name_creator=_unit_of,
@@ -147,6 +147,15 @@ def seconds_so_far(journal: Journal) -> float:
     return total + (last - begun if begun is not None else 0.0)
 
 
+def _live_trials(sweep: Sweep) -> int:
+    """Trials that Tune has under way, running or paused.
+
+    PBT trains a population by turns and lets the weak take over from the strong: it needs all of
+    them under way, and as many run as there is room for. The others run each trial to its end.
+    """
+    return sweep.settings.trials if sweep.settings.scheduler == "pbt" else sweep.slots
+
+
 def _trainable(function: Callable[..., None], setup: Any) -> Callable[[dict[str, Any]], None]:
     def trial(config: dict[str, Any]) -> None:
         function(config, setup)
@@ -154,9 +163,10 @@ def _trainable(function: Callable[..., None], setup: Any) -> Callable[[dict[str,
     return trial
 
 
-def _placement(resources: Resources) -> Any:
+def _placement(sweep: Sweep) -> Any:
     from ray import tune
 
+    resources = sweep.resources
     if resources.workers:
         # The trial's own process only waits for its workers. It takes memory and no CPU, so
         # that as many trials fit as there are places for their workers.
@@ -164,6 +174,8 @@ def _placement(resources: Resources) -> Any:
     bundle = {"CPU": resources.cpus}
     if resources.gpus:
         bundle["GPU"] = resources.gpus
+    if sweep.settings.scheduler == "pbt":
+        bundle["memory"] = int(PROCESS_MEMORY)  # else the slots see to it, see `_live_trials`
     return tune.PlacementGroupFactory([bundle])
 
 
