@@ -176,12 +176,17 @@ def _run_unit(
     fit_data = FitData(data.images, data.labels, unit.train, unit.validation)
     store = CheckpointStore(storage)
     checkpoint = store.load_for(unit.name, unit.config, unit.seed)
+
+    def tell(row: Row) -> None:
+        # Waited for, lest the unit's result overtake its last epochs.
+        ray.get(events.add.remote(unit.name, row))
+
     for row in checkpoint.history if checkpoint is not None else []:
-        events.add.remote(unit.name, row)
+        tell(row)
 
     def on_epoch(end: Any) -> None:
         store.save(unit.name, end.checkpoint())
-        events.add.remote(unit.name, end.row)
+        tell(end.row)
 
     arguments = (unit.seed, resources, on_epoch, checkpoint)
     if resources.workers:

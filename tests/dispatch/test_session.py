@@ -1,0 +1,89 @@
+"""Joining and leaving Ray, and the signals that end a verb."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fmnist_ray.dispatch.session import _terminable, cluster_nodes, ray_session, stop_exit_code
+from fmnist_ray.errors import RequestError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "here:port"])
+def test_an_address_where_nobody_listens_is_refused(address: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and not listening
+        address = address.format(port=taken.getsockname()[1])
+        with pytest.raises(RequestError) as error, ray_session(address):
+            pytest.fail("a session began")
+    assert address in str(error.value)
+    assert "--address local" in str(error.value)
+
+
+def test_the_environment_names_the_cluster_where_no_address_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(RequestError, match=r"127\.0\.0\.1:1"), ray_session():
+        pytest.fail("a session began")
+
+
+def _send_and_wait(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(5)
+
+
+def test_sigterm_interrupts_and_the_handler_before_comes_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), _terminable():
+        _send_and_wait(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert stop_exit_code() == 143
+    with pytest.raises(KeyboardInterrupt), _terminable():
+        raise KeyboardInterrupt
+    assert stop_exit_code() == 130
+
+
+@pytest.mark.ray
+def test_a_session_of_the_callers_is_used_and_left_open(ray_cluster: None) -> None:
+    import ray
+
+    with ray_session() as dashboard:
+        assert dashboard.startswith("http://")
+        (node,) = cluster_nodes()
+        assert (node.cpus, node.gpus) == (2, 0)
+        assert node.memory > 2**30
+    assert ray.is_initialized()
+
+
+@pytest.mark.ray
+def test_a_session_of_its_own_ends_with_the_work_and_says_nothing() -> None:
+    code = (
+        "import os, psutil\n"
+        "from fmnist_ray.dispatch.session import cluster_nodes, ray_session\n"
+        "import ray\n"
+        "with ray_session('local'):\n"
+        "    assert cluster_nodes()[0].cpus >= 1\n"
+        "    assert psutil.Process().children()\n"
+        "assert not ray.is_initialized()\n"
+        "names = [each.name() for each in psutil.Process().children(recursive=True)]\n"
+        "assert not {'raylet', 'gcs_server'} & set(names), names\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == ""
+    assert found.stderr == ""
