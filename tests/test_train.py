@@ -14,9 +14,11 @@ import torch
 from typer.testing import CliRunner
 
 from fmnist_ray import train as train_verb
+from fmnist_ray.errors import RequestError
 from fmnist_ray.models.storage import load_model
-from fmnist_ray.records import read_json
+from fmnist_ray.records import Record, read_json
 from fmnist_ray.train import train
+from fmnist_ray.training.config import FitConfig
 
 SMALL: dict[str, Any] = {"model": "dnn", "data": "sample", "train_size": 400, "quiet": True}
 
@@ -78,6 +80,53 @@ def test_a_wrong_request_is_refused(options: list[str], parts: list[str], tmp_pa
     for part in parts:
         assert part in message
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"cpus": 0}, "0 CPUs for a fit"),
+        ({"cpus": -1}, "-1 CPUs for a fit"),
+        ({"cpus": 64}, "64 CPU can never be met"),
+        ({"gpus": -1}, "-1 GPUs for each process"),
+        ({"gpus": 1.5}, "1.5 GPUs for each process"),
+        ({"workers": 8}, "in each of 8 workers"),
+        ({"train_size": 5}, "5 images are too few"),
+        ({"validation_fraction": 1.5}, "validation fraction 1.5"),
+        ({"validation_fraction": 0, "set_": ["early_stopping=2"]}, "--validation-fraction above 0"),
+        ({"name": "../outside"}, "'../outside' cannot be a name"),
+    ],
+)
+def test_what_can_never_run_is_refused_before_a_record_is_begun(
+    options: dict[str, Any], part: str, ray_cluster: None, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError) as error:
+        train(results=str(tmp_path / "results"), **{**SMALL, **options})
+    assert part in str(error.value)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.ray
+def test_a_resume_is_refused_where_it_would_be_another_training(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    record = Record.create(tmp_path, "cut", "train", "dnn")
+    request = {"fit": FitConfig(model="dnn", epochs=1).model_dump(), "workers": 0, "cpus": None}
+    request |= {"gpus": None, "precision": "auto", "train_size": None, "validation_fraction": 0.1}
+    record.start("train", {**request, "data": "sample", "seed": 0}, 0, {"sha256": {"x": "other"}})
+    for changed in ({"model": "cnn"}, {"set_": ["epochs=9"]}, {"name": "new"}, {"train_size": 50}):
+        (option,) = changed
+        with pytest.raises(RequestError, match=f"--{option.strip('_').replace('_', '-')} cannot"):
+            train(resume=str(record.path), quiet=True, **changed)
+    with pytest.raises(RequestError, match="Name the same data with --data"):
+        train(resume=str(record.path), quiet=True)
+    record.end("complete")
+    with pytest.raises(RequestError, match="is complete"):
+        train(resume=str(record.path), quiet=True)
+    record.update(verb="tune")
+    with pytest.raises(RequestError, match="record of `tune`"):
+        train(resume=str(record.path), quiet=True)
 
 
 @pytest.mark.ray
