@@ -58,13 +58,15 @@ def test_units_give_what_plain_fits_give(
 def test_tasks_carry_their_units_names(
     small_data: FitData, ray_cluster: None, tmp_path: Path
 ) -> None:
+    import ray
     from ray.util.state import list_tasks
 
     units = [FitUnit("named-unit", CONFIG, 0, small_data.train)]
     list(run_units(units, _shared(small_data), _plan(units), Resources(), str(tmp_path)))
+    address = ray.get_runtime_context().gcs_address
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if list_tasks(filters=[("name", "=", "named-unit")]):
+        if list_tasks(address=address, filters=[("name", "=", "named-unit")]):
             return
         time.sleep(0.5)
     pytest.fail("the task's name is not in Ray's task list")
