@@ -127,13 +127,14 @@ def check_machine(checkup: Checkup) -> None:
         )
     shared = Path("/dev/shm")
     if shared.is_dir():
-        size = shutil.disk_usage(shared).total
-        checkup.facts["shared_memory_gib"] = round(size / _GIB, 1)
-        if size < _LEAST_SHARED_MEMORY:
-            checkup.warnings.append(
-                f"{shared} holds only {size / 2**20:.0f} MiB, so that Ray keeps its objects on "
-                "disk, which is slow. Start a container with --shm-size=2g."
-            )
+        _check_room(
+            checkup,
+            "shared_memory_gib",
+            shutil.disk_usage(shared).total,
+            _LEAST_SHARED_MEMORY,
+            f"{shared} holds only {{}} MiB, so that Ray keeps its objects on disk, which is slow. "
+            "Start a container with --shm-size=2g.",
+        )
 
 
 def check_devices(checkup: Checkup) -> None:
@@ -205,13 +206,14 @@ def check_results(checkup: Checkup, results: str | Path) -> None:
             "Name another folder with --results DIR."
         )
         return
-    free = shutil.disk_usage(nearest).free
-    checkup.facts["results_free_gib"] = round(free / _GIB, 1)
-    if free < _LEAST_FREE_SPACE:
-        checkup.warnings.append(
-            f"Only {free / 2**20:.0f} MiB are free below {folder}; a search keeps a model per "
-            "trial. Make room, or name another folder with --results DIR."
-        )
+    _check_room(
+        checkup,
+        "results_free_gib",
+        shutil.disk_usage(nearest).free,
+        _LEAST_FREE_SPACE,
+        "Only {} MiB are free for records; a search keeps a model per trial. Make room, or name "
+        "another folder with --results DIR.",
+    )
 
 
 def check_cluster(checkup: Checkup, address: str | None) -> "list[Node]":
@@ -262,6 +264,13 @@ def check_plan(checkup: Checkup, nodes: "list[Node]") -> None:
         checkup.problems.append(str(error))
         return
     checkup.facts["plan_of_tune"] = places.describe("trials")
+
+
+def _check_room(checkup: Checkup, fact: str, size: int, least: float, warning: str) -> None:
+    """Notes a size in bytes, and warns (of `{}` MiB) if it is below the least that will do."""
+    checkup.facts[fact] = round(size / _GIB, 1)
+    if size < least:
+        checkup.warnings.append(warning.format(f"{size / 2**20:.0f}"))
 
 
 def _version(package: str) -> str | None:

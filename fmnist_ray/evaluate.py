@@ -125,26 +125,18 @@ def evaluate(
         f"{name} ({config.model}): {figures['test_accuracy']:.2%} "
         f"of {len(dataset.test):,} test images right"
     )
-    try:
-        # A unit's own predictions may be those of its fold, which must not be lost.
-        predictions = folder / ("predictions.npz" if unit is None else "test_predictions.npz")
-        write_predictions(
-            predictions, np.arange(len(dataset.test)), dataset.test.labels, probabilities
-        )
-        write_class_report(folder / "classification_report.csv", scores, CLASS_NAMES)
-        write_confusion_matrix(folder / "confusion_matrix.csv", counts, CLASS_NAMES)
-        _draw(run, folder, unit, counts, title)
-        # Last, and merged: the verb that made the record has figures of its own in there.
-        metrics = folder / "metrics.json"
-        # It says which data the figures are of, since those may be other than the verb's.
-        scored = {"test_data": dataset.source, "test_data_as_trained": as_trained}
-        known = read_json(metrics) if metrics.exists() else {}
-        write_json(metrics, known | figures | scored)
-    except OSError as error:
-        raise WorkError(
-            f"{folder} cannot be written: {error.strerror or error}. Free some space, or copy the "
-            "record to a folder that is yours and evaluate it there."
-        ) from error
+    # A unit's own predictions may be those of its fold, which must not be lost.
+    predictions = folder / ("predictions.npz" if unit is None else "test_predictions.npz")
+    write_predictions(predictions, np.arange(len(dataset.test)), dataset.test.labels, probabilities)
+    write_class_report(folder / "classification_report.csv", scores, CLASS_NAMES)
+    write_confusion_matrix(folder / "confusion_matrix.csv", counts, CLASS_NAMES)
+    _draw(run, folder, unit, counts, title)
+    # Last, and merged: the verb that made the record has figures of its own in there.
+    metrics = folder / "metrics.json"
+    # It says which data the figures are of, since those may be other than the verb's.
+    scored = {"test_data": dataset.source, "test_data_as_trained": as_trained}
+    known = read_json(metrics) if metrics.exists() else {}
+    write_json(metrics, known | figures | scored)
     if not quiet:
         messages().print(_table(scores, figures))
     return Evaluation(

@@ -19,6 +19,7 @@ import math
 import os
 import platform
 import re
+import secrets
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_ray.errors import RequestError
+from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.machine import processor_name, usable_cpus, usable_memory
 
 HISTORY_COLUMNS = (
@@ -47,22 +48,28 @@ _RECORDED_PACKAGES = ("ray", "torch", "torchvision", "numpy", "optuna", "scikit-
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that it appears whole or not at all (written aside, then renamed)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Writes a file so that it appears whole or not at all (written aside, then renamed).
+
+    Raises:
+        WorkError: The disk is full, or the folder cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # mkstemp makes files private; a record is as readable as any other file of its owner.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(aside).chmod(0o666 & ~umask)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("xb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            aside.replace(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise WorkError(
+            f"{path} cannot be written: {error.strerror or error}. What is written already is "
+            "whole. Make room, or see to it that the folder can be written."
+        ) from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

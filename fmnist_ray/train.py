@@ -24,7 +24,7 @@ from fmnist_ray.console import (
     progress_bar,
     verb_app,
 )
-from fmnist_ray.errors import Interrupted, RequestError, WorkError
+from fmnist_ray.errors import RequestError, WorkError
 
 if TYPE_CHECKING:
     from fmnist_ray.dataset.arrays import Dataset
@@ -173,10 +173,11 @@ def _run(
 
     from fmnist_ray.dataset.arrays import fingerprint
     from fmnist_ray.dataset.splits import stratified_split, stratified_subset
+    from fmnist_ray.dispatch.at_work import at_work
     from fmnist_ray.dispatch.plan import plan
     from fmnist_ray.dispatch.progress import UnitsProgress
     from fmnist_ray.dispatch.resources import fit_demand
-    from fmnist_ray.dispatch.session import cluster_nodes, stop_exit_code
+    from fmnist_ray.dispatch.session import cluster_nodes
     from fmnist_ray.dispatch.unit_records import adopt_model, save_unit, units_folder
     from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitFailure, run_units
     from fmnist_ray.records import Record
@@ -209,41 +210,30 @@ def _run(
         record = Record.create(results, name, "train", fit_config.model)
         facts = {"source": dataset.source, "sha256": sha256}
         record.start("train", request, request["seed"], facts)
-    else:
-        record.update(status="running", ended=None)
     console.print(f"record: {record.path}", markup=False)
     console.print(f"plan: {places.describe('fit')}", markup=False)
     unit = FitUnit(UNIT, fit_config, request["seed"], used, validation)
     shared = SharedData(split.images, split.labels, split.images[:0])
     rows: list[dict[str, Any]] = []
-    try:
-        with UnitsProgress(console, f"training {fit_config.model}", fit_config.epochs) as progress:
+    go_on = f"python -m fmnist_ray.train --resume {shlex.quote(str(record.path))}"
+    with (
+        at_work(record, go_on, console),
+        UnitsProgress(console, f"training {fit_config.model}", fit_config.epochs) as progress,
+    ):
 
-            def on_epoch(unit: str, row: dict[str, Any]) -> None:
-                rows.append({"unit": unit, **row})
-                record.write_history(rows)
-                progress.epoch(unit, row)
+        def on_epoch(unit: str, row: dict[str, Any]) -> None:
+            rows.append({"unit": unit, **row})
+            record.write_history(rows)
+            progress.epoch(unit, row)
 
-            storage = units_folder(record)
-            ((_, result),) = run_units([unit], shared, places, resources, storage, on_epoch)
-    except KeyboardInterrupt:
-        record.end("interrupted")
-        raise Interrupted(
-            "all finished epochs are saved. Go on with:\n  python -m fmnist_ray.train --resume "
-            + shlex.quote(str(record.path)),
-            exit_code=stop_exit_code(),
-        ) from None
-    except BaseException:
-        record.end("failed")
-        raise
-    if isinstance(result, UnitFailure):
-        record.end("failed")
-        raise WorkError(f"Training failed: {result.reason}. The record is {record.path}.")
-    metrics = save_unit(record, unit, result, split.labels, split.labels[:0])
-    adopt_model(record, UNIT)
-    record.write_history({"unit": UNIT, **row} for row in metrics.pop("history"))
-    record.write_metrics(metrics)
-    record.end("complete")
+        storage = units_folder(record)
+        ((_, result),) = run_units([unit], shared, places, resources, storage, on_epoch)
+        if isinstance(result, UnitFailure):
+            raise WorkError(f"Training failed: {result.reason}. The record is {record.path}.")
+        metrics = save_unit(record, unit, result, split.labels, split.labels[:0])
+        adopt_model(record, UNIT)
+        record.write_history({"unit": UNIT, **row} for row in metrics.pop("history"))
+        record.write_metrics(metrics)
     console.print(
         f"score it: python -m fmnist_ray.evaluate {shlex.quote(str(record.path))}", markup=False
     )

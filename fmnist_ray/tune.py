@@ -8,7 +8,7 @@ python -m fmnist_ray.tune --resume results/NAME
 import re
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +24,10 @@ from fmnist_ray.console import (
     progress_bar,
     verb_app,
 )
-from fmnist_ray.errors import Interrupted, RequestError
+from fmnist_ray.errors import RequestError
+
+if TYPE_CHECKING:
+    from fmnist_ray.search.settings import SearchSettings
 
 app = verb_app("Search configurations with Ray Tune, retrain the best and score it.")
 
@@ -189,11 +192,11 @@ def tune(
     """
     from rich.console import Console
 
-    from fmnist_ray.dispatch.session import cluster_nodes, ray_session, stop_exit_code
+    from fmnist_ray.dispatch.at_work import at_work
+    from fmnist_ray.dispatch.session import cluster_nodes, ray_session
     from fmnist_ray.records import Record
     from fmnist_ray.search.data import prepare_data, same_data
     from fmnist_ray.search.run import begin_record, load_settings, plan_search, run_search
-    from fmnist_ray.search.settings import SearchSettings
 
     del as_json  # the command line prints the result
     console = Console(stderr=True, quiet=True) if quiet else messages()
@@ -219,7 +222,7 @@ def tune(
         "data": data,
     }
     if resume is None:
-        settings = _new_settings(SearchSettings, asked, space)
+        settings = _within_grid(_new_settings(asked, space), trials)
         record = None
     else:
         if name is not None or space is not None:
@@ -229,6 +232,7 @@ def tune(
             )
         record = Record.open(resume)
         settings = load_settings(record, Path(resume)).changed(asked)
+        settings = _within_grid(settings, settings.trials)
     _check_extras(settings)
     with progress_bar("Reading the data", quiet) as progress:
         search_data = prepare_data(settings, progress)
@@ -237,29 +241,19 @@ def tune(
     with ray_session(address) as dashboard:
         nodes = cluster_nodes()
         plan_search(settings, nodes)
+        changes = {}
         if record is None:
             record = Record.create(
                 results, name, "tune", settings.space["fixed"].get("model", "mixed")
             )
             begin_record(record, settings, search_data)
         else:
-            record.update(config=settings.model_dump(), status="running", ended=None)
+            changes = {"config": settings.model_dump()}
         console.print(f"record: {record.path}", markup=False)
         if dashboard:
             console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
-        try:
+        with at_work(record, resume_command(record.path), console, **changes):
             metrics = run_search(record, settings, search_data, nodes, console)
-        except KeyboardInterrupt:
-            record.end("interrupted")
-            raise Interrupted(
-                "all finished epochs are saved. Go on with:\n  " + resume_command(record.path),
-                exit_code=stop_exit_code(),
-            ) from None
-        except BaseException:
-            record.end("failed")
-            console.print(f"go on with: {resume_command(record.path)}", markup=False)
-            raise
-        record.end("complete")
     console.print(
         f"score it in detail: python -m fmnist_ray.evaluate {shlex.quote(str(record.path))}",
         markup=False,
@@ -302,20 +296,28 @@ def _number(text: str | None, option: str) -> float | None:
         raise RequestError(f"{option} is {text!r}. Give a number or `auto`.") from None
 
 
-def _new_settings(model: Any, asked: dict[str, Any], space: str | None) -> Any:
-    from fmnist_ray.search.samplers import GridSampler
+def _new_settings(asked: dict[str, Any], space: str | None) -> "SearchSettings":
+    from fmnist_ray.search.settings import SearchSettings
     from fmnist_ray.search.space import load_space
 
     source = space or DEFAULT_SPACE
-    loaded = load_space(source)
-    settings = model.checked({**asked, "space": loaded.as_dict(), "space_source": source})
-    if settings.searcher == "grid":
-        points = len(GridSampler(loaded.with_epochs_up_to(settings.max_epochs)))
-        settings = settings.model_copy(update={"trials": min(asked["trials"] or points, points)})
-    return settings
+    loaded = load_space(source).as_dict()
+    return SearchSettings.checked({**asked, "space": loaded, "space_source": source})
 
 
-def _check_extras(settings: Any) -> None:
+def _within_grid(settings: "SearchSettings", asked: int | None) -> "SearchSettings":
+    """As many trials as a grid has points, if not fewer are asked for."""
+    from fmnist_ray.search.samplers import GridSampler
+    from fmnist_ray.search.space import parse_space
+
+    if settings.searcher != "grid":
+        return settings
+    space = parse_space(settings.space, settings.space_source)
+    points = len(GridSampler(space.with_epochs_up_to(settings.max_epochs)))
+    return settings.model_copy(update={"trials": min(asked or points, points)})
+
+
+def _check_extras(settings: "SearchSettings") -> None:
     from importlib.util import find_spec
 
     from fmnist_ray.search.run import check_storage

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fmnist_ray import records
-from fmnist_ray.errors import RequestError
+from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.records import HISTORY_COLUMNS, Record
 
 
@@ -39,7 +39,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 def test_a_rename_that_fails_leaves_nothing_aside(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError, match="taken"):
+    with pytest.raises(WorkError, match="taken cannot be written"):
         records.write_whole(tmp_path / "taken", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 

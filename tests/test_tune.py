@@ -255,6 +255,19 @@ def test_a_resume_cannot_make_it_another_search(
         tune(resume=str(searched[0]), space=DNN, quiet=True)
 
 
+def test_a_record_of_another_verb_is_not_resumed(tmp_path: Path) -> None:
+    Record.create(tmp_path, "other", "train", "cnn").start("train", {}, 0, {})
+    with pytest.raises(RequestError, match="record of `train`, not of a search"):
+        tune(resume=str(tmp_path / "other"), quiet=True)
+
+
+def test_a_name_that_is_taken_is_refused(ray_cluster: None, tmp_path: Path) -> None:
+    Record.create(tmp_path, "mine", "train", "cnn").start("train", {}, 0, {})
+    with pytest.raises(RequestError, match="mine exists already"):
+        tune(data="sample", results=str(tmp_path), name="mine", quiet=True)
+    assert read_json(tmp_path / "mine" / "run.json")["verb"] == "train"
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_search_says_how_to_go_on_and_that_works(
@@ -275,7 +288,10 @@ def test_an_interrupted_search_says_how_to_go_on_and_that_works(
         if journal.exists() and journal.read_bytes().count(b'"result"') >= 3:
             break
         time.sleep(0.05)
-    os.killpg(process.pid, number)  # as a terminal does: the driver and all it started
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: the driver and all it started
+    else:
+        process.send_signal(number)  # as `kill` does: the driver alone
     _, messages = process.communicate(timeout=60)
     assert process.returncode == code, messages
     assert "Traceback" not in messages
@@ -372,6 +388,9 @@ def test_other_searchers_and_schedulers(
     if options.get("scheduler") != "median":
         ended = metrics["trials_complete"] + metrics["trials_stopped"]
         assert ended == 4
+    if options.get("searcher") == "grid":
+        more = tune(resume=metrics["record"], trials=100, quiet=True)
+        assert more["trials"] == 4  # a grid has no more points than it has
 
 
 def _taking_over() -> Any:
@@ -519,6 +538,8 @@ def test_a_time_budget_ends_the_trials_and_the_best_is_retrained(
         quiet=True,
     )
     assert 1 <= metrics["trials"] < 200
+    states = ("complete", "stopped", "diverged", "failed", "unfinished")
+    assert sum(metrics[f"trials_{state}"] for state in states) == metrics["trials"]
     assert "test_accuracy" in metrics
 
 

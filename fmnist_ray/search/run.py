@@ -126,6 +126,8 @@ def sweep_metrics(
             f"trials_{status}": sum(state.status == status for state in states.values())
             for status in ("complete", "stopped", "diverged", "failed")
         },
+        # Cut off by the time budget; a resume without one goes on with them.
+        "trials_unfinished": sum(state.status == "running" for state in states.values()),
         "epochs": sum(len(state.rows) for state in states.values()),
         "slots": slots,
         "sweep_seconds": round(seconds, 1),
@@ -184,7 +186,7 @@ def _drop_checkpoints(
     """Ended trials need no optimizer state any more; failed ones may be tried again."""
     store = _store(record, settings)
     for state in states.values():
-        if state.status not in ("running", "failed") and store.load(state.unit) is not None:
+        if state.status not in ("running", "failed"):
             store.remove(state.unit)
 
 

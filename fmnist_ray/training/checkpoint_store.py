@@ -1,9 +1,10 @@
 """Where the checkpoints of units are kept: a folder, or any place that pyarrow has a URI for."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fmnist_ray.errors import RequestError
+from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.records import check_name, write_whole
 from fmnist_ray.training.checkpoint import Checkpoint, DamagedCheckpoint
 from fmnist_ray.training.config import FitConfig
@@ -35,7 +36,7 @@ class CheckpointStore:
         try:
             self._write("write-test", b"")
             self.remove("write-test")
-        except (OSError, ValueError, ImportError) as error:
+        except (WorkError, OSError, ValueError, ImportError) as error:
             raise RequestError(
                 f"Checkpoints cannot be written to --storage {self.place}: {error}. "
                 "Name a folder that can be written, or a URI that pyarrow knows (s3://, gs://)."
@@ -71,7 +72,8 @@ class CheckpointStore:
             self._path(unit).unlink(missing_ok=True)
             return
         filesystem, folder = self._remote()
-        filesystem.delete_file(f"{folder}/{unit}/{_FILE}")
+        with suppress(FileNotFoundError):
+            filesystem.delete_file(f"{folder}/{unit}/{_FILE}")
 
     def _path(self, unit: str) -> Path:
         return Path(self.place) / check_name(unit) / _FILE

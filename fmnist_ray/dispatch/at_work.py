@@ -1,0 +1,83 @@
+"""A verb at work on its record: one process at a time, and an end that the record tells."""
+
+import fcntl
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from fmnist_ray.dispatch.session import stop_exit_code
+from fmnist_ray.errors import Interrupted, RequestError, WorkError
+from fmnist_ray.records import Record
+
+_LOCK_FILE = ".lock"
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def at_work(record: Record, go_on: str, console: Console, **changes: Any) -> Iterator[None]:
+    """Marks a record as `running` while the work lasts, and then by how it ended.
+
+    It becomes `complete`, `interrupted` (Ctrl-C, SIGTERM) or, after any error, `failed`.
+
+    Args:
+        record: The run's.
+        go_on: The command that goes on with it.
+        console: Told that command after a failure.
+        changes: More fields of `run.json` to change at the beginning.
+
+    Raises:
+        RequestError: Another process is at work on the record.
+        Interrupted: In place of the KeyboardInterrupt, with the command that goes on.
+    """
+    with _only_one(record):
+        record.update(status="running", ended=None, **changes)
+        try:
+            yield
+        except KeyboardInterrupt:
+            _end(record, "interrupted")
+            raise Interrupted(
+                f"all finished epochs are saved. Go on with:\n  {go_on}",
+                exit_code=stop_exit_code(),
+            ) from None
+        except BaseException:
+            _end(record, "failed")
+            console.print(f"go on with: {go_on}", markup=False)
+            raise
+        record.end("complete")
+
+
+@contextmanager
+def _only_one(record: Record) -> Iterator[None]:
+    """Holds the record's lock, which the system takes back from a process that is killed."""
+    with (record.path / _LOCK_FILE).open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            raise RequestError(
+                f"{record.path} is at work in {stream.read() or 'another process'}. Wait for it "
+                "to end, or stop it first."
+            ) from None
+        except OSError as error:  # a file system without locks
+            _log.warning(
+                "warning: %s cannot be locked (%s); do not start a second process on it.",
+                record.path,
+                error.strerror,
+            )
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {platform.node()}")
+        stream.flush()
+        yield
+
+
+def _end(record: Record, status: str) -> None:
+    """Writes the status, but lets an error that is under way go before one of writing it."""
+    try:
+        record.end(status)
+    except (RequestError, WorkError) as error:
+        _log.warning("warning: that the run is %s could not be noted. %s", status, error)
