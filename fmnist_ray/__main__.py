@@ -11,6 +11,8 @@ VERBS = {
     "data": "fetch, verify, clean and export the data",
     "train": "train one model with Ray Train",
     "tune": "the main job: search with Ray Tune, retrain the best, score it",
+    "cross_validate": "k-fold cross-validation, folds in parallel as Ray tasks",
+    "ensemble": "bootstrap and seed ensembles, members in parallel as Ray tasks",
     "evaluate": "score a record's model on the test set",
     "doctor": "show what this machine offers and what would stop the verbs",
 }

@@ -66,6 +66,101 @@ JsonOption = Annotated[
     typer.Option("--json", help="Final summary as one JSON object on standard output's last line."),
 ]
 
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="dnn|cnn|resnet", help="The model.  [default: cnn]"),
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE|results/NAME",
+        help="A YAML file of settings, or a record whose configuration is taken: a search's best, "
+        "or that of a training.",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting, such as epochs=8, optimizer=sgd, learning_rate=0.02, flip=true, "
+        "early_stopping=3. May be given many times. An unknown key lists all of them.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=0,
+        help="0 trains in one process; N starts a Ray Train worker group that shares every "
+        "batch.  [default: 0]",
+    ),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="auto|bf16|fp32",
+        help="auto is bf16 where the hardware has it.  [default: auto]",
+    ),
+]
+TrainSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--train-size",
+        metavar="N",
+        help="Use only so many training images, validation included.  [default: all]",
+    ),
+]
+UnitCpusOption = Annotated[
+    float | None,
+    typer.Option(
+        "--cpus",
+        metavar="N",
+        help="CPUs, and threads, of each fit, shared by its workers.  "
+        "[default: 1 for each process]",
+    ),
+]
+UnitGpusOption = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus",
+        metavar="N",
+        help="GPUs of each process; 0.25 lets four share one.  [default: a share of one if there "
+        "is one]",
+    ),
+]
+MaxConcurrentOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-concurrent", metavar="N", help="Fits at a time.  [default: as many as fit]"
+    ),
+]
+RetriesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--retries", metavar="N", help="Times a fit that fails is tried again.  [default: 2]"
+    ),
+]
+RunNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        help="Name of the record below the results folder. If it is there already, the run goes "
+        "on: only what is missing or failed is fitted.  [default: made up]",
+    ),
+]
+RunSeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="Same seed, threads and build: same result.  [default: 0]",
+    ),
+]
+
 # Where a Google-style docstring turns from what a person wants to know to what a caller does.
 _SECTION = re.compile(r"\n\n(?:Args|Returns|Raises|Yields):\n")
 
@@ -144,7 +239,9 @@ def verb_app(help_text: str) -> typer.Typer:
 
 
 def command(
-    function: Callable[..., Any], failed: Callable[[Any], bool] | None = None
+    function: Callable[..., Any],
+    failed: Callable[[Any], bool] | None = None,
+    shown: Callable[[Any], Mapping[str, Any]] = lambda result: result,
 ) -> Callable[..., None]:
     """Makes a verb's function into its command: same arguments, exit codes instead of errors.
 
@@ -153,6 +250,7 @@ def command(
     Args:
         function: Returns its result as a dataclass or mapping (printed as the summary) or None.
         failed: Says of a result that the command is to exit with status 1 after printing it.
+        shown: Chooses and words what people see of a result; `--json` prints all of it.
     """
 
     @functools.wraps(function)
@@ -179,7 +277,8 @@ def command(
             if is_dataclass(result) and not isinstance(result, type)
             else dict(result)
         )
-        print_summary(summary, as_json=bool(kwargs.get("as_json", False)))
+        as_json = bool(kwargs.get("as_json", False))
+        print_summary(summary if as_json else shown(summary), as_json)
         if failed is not None and failed(result):
             sys.exit(1)
 

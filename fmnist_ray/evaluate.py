@@ -163,7 +163,7 @@ def _require_model(run: Record, folder: Path, unit: str | None) -> None:
         raise RequestError(f"Unit {unit} of {run.path} {problem}. {having}")
     content = run.run()
     verb, status = content.get("verb", "?"), content.get("status", "?")
-    resume = f"`python -m fmnist_ray.{verb} --resume {shlex.quote(str(run.path))}`"
+    resume = f"`{_go_on_command(verb, run)}`"
     if status == "running":
         remedy = f"Wait for `{verb}` to end; if it was killed, go on with it: {resume}."
     elif status in ("interrupted", "failed"):
@@ -172,6 +172,13 @@ def _require_model(run: Record, folder: Path, unit: str | None) -> None:
         remedy = f"Run `{verb}` again under another --name."
     also = f" With --unit ID one of its units can be scored: {names}." if kept else ""
     raise RequestError(f"{run.path} holds no model yet, its status is `{status}`. {remedy}{also}")
+
+
+def _go_on_command(verb: str, run: Record) -> str:
+    if verb in ("train", "tune"):
+        return f"python -m fmnist_ray.{verb} --resume {shlex.quote(str(run.path))}"
+    folder, name = shlex.quote(str(run.path.parent)), shlex.quote(run.name)
+    return f"python -m fmnist_ray.{verb} --name {name} --results {folder}"
 
 
 def _load(data: str | None, quiet: bool) -> Dataset:

@@ -5,20 +5,24 @@ python -m fmnist_ray.train --config results/NAME --workers 2
 """
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from fmnist_ray.console import (
     AddressOption,
+    ConfigOption,
     DataOption,
     JsonOption,
+    ModelOption,
     NameOption,
+    PrecisionOption,
     QuietOption,
     ResultsOption,
     SeedOption,
+    SetOption,
+    TrainSizeOption,
+    WorkersOption,
     command,
     messages,
     progress_bar,
@@ -35,36 +39,10 @@ UNIT = "fit"
 
 
 def train(
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="dnn|cnn|resnet", help="The model.  [default: cnn]"),
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            metavar="FILE|results/NAME",
-            help="A YAML file of settings, or a record whose configuration is taken.",
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A setting, such as epochs=8, optimizer=sgd, learning_rate=0.02, flip=true, "
-            "early_stopping=3. May be given many times. An unknown key lists all of them.",
-        ),
-    ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            "--workers",
-            min=0,
-            help="0 trains in one process; N starts a Ray Train worker group that shares "
-            "every batch.",
-        ),
-    ] = 0,
+    model: ModelOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    workers: WorkersOption = 0,
     cpus: Annotated[
         float | None,
         typer.Option(
@@ -80,15 +58,8 @@ def train(
             "--gpus", metavar="N", help="GPUs of each process.  [default: 1 if there is one]"
         ),
     ] = None,
-    precision: Annotated[
-        str, typer.Option("--precision", metavar="auto|bf16|fp32", help="See README.")
-    ] = "auto",
-    train_size: Annotated[
-        int | None,
-        typer.Option(
-            "--train-size", metavar="N", help="Use only so many images, validation included."
-        ),
-    ] = None,
+    precision: PrecisionOption = "auto",
+    train_size: TrainSizeOption = None,
     validation_fraction: Annotated[
         float,
         typer.Option("--validation-fraction", help="Share of the images held out; 0 for none."),
@@ -122,6 +93,7 @@ def train(
     from fmnist_ray.dataset.sources import load_dataset
     from fmnist_ray.dispatch.session import ray_session
     from fmnist_ray.records import Record
+    from fmnist_ray.training.configuration import read_configuration
 
     del as_json  # the command line prints the result
     console = Console(stderr=True, quiet=True) if quiet else messages()
@@ -141,7 +113,7 @@ def train(
     else:
         record = None
         request = {
-            "fit": _configuration(model, config, set_ or []).model_dump(),
+            "fit": read_configuration(model, config, set_ or []).model_dump(),
             "workers": workers,
             "cpus": cpus,
             "gpus": gpus,
@@ -178,8 +150,8 @@ def _run(
     from fmnist_ray.dispatch.progress import UnitsProgress
     from fmnist_ray.dispatch.resources import fit_demand
     from fmnist_ray.dispatch.session import cluster_nodes
-    from fmnist_ray.dispatch.unit_records import adopt_model, save_unit, units_folder
-    from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitFailure, run_units
+    from fmnist_ray.dispatch.unit_records import adopt_model, fit_units
+    from fmnist_ray.dispatch.units import FitUnit
     from fmnist_ray.records import Record
     from fmnist_ray.training.config import FitConfig
 
@@ -213,26 +185,16 @@ def _run(
     console.print(f"record: {record.path}", markup=False)
     console.print(f"plan: {places.describe('fit')}", markup=False)
     unit = FitUnit(UNIT, fit_config, request["seed"], used, validation)
-    shared = SharedData(split.images, split.labels, split.images[:0])
-    rows: list[dict[str, Any]] = []
     go_on = f"python -m fmnist_ray.train --resume {shlex.quote(str(record.path))}"
     with (
         at_work(record, go_on, console),
-        UnitsProgress(console, f"training {fit_config.model}", fit_config.epochs) as progress,
+        UnitsProgress(console, "fits", [unit], 1) as progress,
     ):
-
-        def on_epoch(unit: str, row: dict[str, Any]) -> None:
-            rows.append({"unit": unit, **row})
-            record.write_history(rows)
-            progress.epoch(unit, row)
-
-        storage = units_folder(record)
-        ((_, result),) = run_units([unit], shared, places, resources, storage, on_epoch)
-        if isinstance(result, UnitFailure):
-            raise WorkError(f"Training failed: {result.reason}. The record is {record.path}.")
-        metrics = save_unit(record, unit, result, split.labels, split.labels[:0])
+        run = fit_units(record, [unit], dataset, places, resources, progress, test=False)
+        if run.failures:
+            raise WorkError(f"Training failed: {run.failures[UNIT]}. The record is {record.path}.")
         adopt_model(record, UNIT)
-        record.write_history({"unit": UNIT, **row} for row in metrics.pop("history"))
+        metrics = {k: v for k, v in run.metrics[UNIT].items() if k != "history"}
         record.write_metrics(metrics)
     console.print(
         f"score it: python -m fmnist_ray.evaluate {shlex.quote(str(record.path))}", markup=False
@@ -262,58 +224,6 @@ def _request_of(record: Any) -> dict[str, Any]:
         raise RequestError(f"{record.path} is complete: there is nothing to go on with.")
     request: dict[str, Any] = run["config"]
     return request
-
-
-def _configuration(model: str | None, config: str | None, settings: list[str]) -> Any:
-    """The configuration: defaults, then the file's or record's values, then single settings."""
-    from fmnist_ray.training.config import FitConfig
-
-    values: dict[str, Any] = {}
-    if config is not None:
-        values |= _file_or_record(Path(config))
-    if model is not None:
-        values["model"] = model
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key:
-            raise RequestError(f"--set {setting!r} must have the form KEY=VALUE.")
-        try:
-            values[key.strip()] = _value(text)
-        except yaml.YAMLError:
-            raise RequestError(f"--set {key}: {text!r} cannot be read as a value.") from None
-    return FitConfig.checked(values, "--set" if settings else (config or "--model"))
-
-
-def _value(text: str) -> Any:
-    """A value as YAML reads it, and numbers such as 1e-3, which YAML takes for text."""
-    value = yaml.safe_load(text)
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _file_or_record(path: Path) -> dict[str, Any]:
-    from fmnist_ray.records import Record, read_json
-
-    if path.is_dir():
-        record = Record.open(path)
-        metrics = read_json(path / "metrics.json")
-        unit = metrics.get("best_unit", UNIT)
-        return read_json(record.unit(unit) / "config.json")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(
-            f"--config {path} cannot be read: {error}. Name a YAML file or a record."
-        ) from None
-    except yaml.YAMLError as error:
-        raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
-    if not isinstance(content, dict):
-        raise RequestError(f"{path} must hold settings as `key: value`.")
-    return content
 
 
 app.command()(command(train))

@@ -8,9 +8,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from fmnist_ray.dispatch.plan import Node
 from fmnist_ray.errors import RequestError
+from fmnist_ray.machine import usable_cpus
 
 _CONNECT_SECONDS = 3.0
 _terminated = threading.Event()
@@ -30,8 +32,6 @@ def ray_session(address: str | None = None) -> Iterator[str]:
     Raises:
         RequestError: There is no cluster at the address.
     """
-    # Settings that Ray reads from the environment of the driver when it starts.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -40,8 +40,11 @@ def ray_session(address: str | None = None) -> Iterator[str]:
         yield _dashboard()
         return
     try:
-        # The dashboard's process also frees the resources of stopped nested trainers.
-        options = {"include_dashboard": True} if address == "local" else {}
+        options: dict[str, Any] = {}
+        if address == "local":
+            # Ray looks at a container's limits, but not at the CPUs that a process is bound to.
+            # The dashboard's process also frees the resources of stopped nested trainers.
+            options = {"num_cpus": max(1, int(usable_cpus())), "include_dashboard": True}
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]

@@ -1,72 +1,45 @@
-"""Units in a record: what a finished one leaves there, and which need not be run again."""
+"""Units in a record: fits those that it lacks, and keeps each as it ends."""
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fmnist_ray.dispatch.units import FitUnit, UnitResult
-from fmnist_ray.evaluation.metrics import accuracy
-from fmnist_ray.records import Record, read_json, write_json, write_predictions
+from fmnist_ray.dataset.arrays import Dataset
+from fmnist_ray.dispatch.plan import Plan
+from fmnist_ray.dispatch.progress import UnitsProgress, clock
+from fmnist_ray.dispatch.tasks import Outcome
+from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitResult, run_units
+from fmnist_ray.evaluation.ensembles import average
+from fmnist_ray.evaluation.metrics import accuracy, negative_log_likelihood
+from fmnist_ray.records import Record, read_json, write_json, write_predictions, write_whole
+from fmnist_ray.training.checkpoint import Row
 from fmnist_ray.training.checkpoint_store import CheckpointStore
+from fmnist_ray.training.ray_train import Resources
 
-# Of the record itself, too, once its model is adopted from a unit.
 PREDICTIONS_FILE = "predictions.npz"
+TEST_PREDICTIONS_FILE = "test_predictions.npz"
+_HISTORY_EVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class UnitsRun:
+    """What a record holds of its units.
+
+    Attributes:
+        metrics: Of each complete unit, by name, in the units' order.
+        failures: Why each of the others failed.
+    """
+
+    metrics: dict[str, dict[str, Any]]
+    failures: dict[str, str]
 
 
 def units_folder(record: Record) -> str:
     """Where the checkpoints of a record's units are kept."""
     return str((record.path / "units").resolve())
-
-
-def save_unit(
-    record: Record,
-    unit: FitUnit,
-    result: UnitResult,
-    labels: np.ndarray,
-    test_labels: np.ndarray,
-) -> dict[str, Any]:
-    """Writes a finished unit, its `metrics.json` last: that marks it as done.
-
-    Predictions are those of the test images, or without any those of the validation images.
-
-    Args:
-        record: The run's.
-        unit: What was fitted.
-        result: What came of it.
-        labels: Of the images that validation indices count in.
-        test_labels: Of the test images; may be empty.
-
-    Returns:
-        The unit's metrics.
-    """
-    import torch
-
-    from fmnist_ray.models.storage import save_model
-
-    folder = record.unit(unit.name)
-    write_json(folder / "config.json", unit.config.model_dump())
-    weights = {name: torch.from_numpy(value.copy()) for name, value in result.weights.items()}
-    save_model(folder, unit.config.architecture, weights, unit=unit.name)
-    metrics: dict[str, Any] = {
-        **result.history[-1],
-        "status": "complete",
-        "seed": unit.seed,
-        "busy_seconds": sum(row["seconds"] for row in result.history),
-        "history": result.history,
-    }
-    if len(test_labels):
-        metrics["test_accuracy"] = accuracy(test_labels, result.test_probability)
-        index, truth = np.arange(len(test_labels)), test_labels
-        write_predictions(folder / PREDICTIONS_FILE, index, truth, result.test_probability)
-    elif unit.validation is not None and result.validation_probability is not None:
-        truth = labels[unit.validation]
-        metrics["validation_accuracy"] = accuracy(truth, result.validation_probability)
-        write_predictions(
-            folder / PREDICTIONS_FILE, unit.validation, truth, result.validation_probability
-        )
-    record.write_metrics(metrics, unit.name)
-    CheckpointStore(units_folder(record)).remove(unit.name)
-    return metrics
 
 
 def is_done(record: Record, unit: FitUnit) -> bool:
@@ -82,12 +55,194 @@ def is_done(record: Record, unit: FitUnit) -> bool:
     )
 
 
-def adopt_model(record: Record, unit: str) -> None:
-    """Makes a unit's model and predictions those of the record."""
-    from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE
-    from fmnist_ray.records import write_whole
+def missing_units(record: Record, units: Sequence[FitUnit]) -> list[FitUnit]:
+    """The units that the record does not hold complete."""
+    return [unit for unit in units if not is_done(record, unit)]
 
-    for name in (WEIGHTS_FILE, PREDICTIONS_FILE, DESCRIPTION_FILE):
-        source = record.unit(unit) / name
-        if source.is_file():
-            write_whole(record.path / name, source.read_bytes())
+
+def fit_units(
+    record: Record,
+    units: Sequence[FitUnit],
+    dataset: Dataset,
+    places: Plan,
+    resources: Resources,
+    progress: UnitsProgress,
+    *,
+    test: bool = True,
+    retries: int = 2,
+    rows_before: Sequence[Row] = (),
+) -> UnitsRun:
+    """Fits the units that the record lacks; what is complete stays as it is.
+
+    Every unit is written as it ends, and `history.csv` grows with the epochs. One that fails
+    more often than it is retried is noted in its folder, and the others go on.
+
+    Args:
+        record: The run's.
+        units: All of them.
+        dataset: Its training images are what indices count in.
+        places: How many run at once.
+        resources: Of each unit.
+        progress: Told of the missing units' epochs and ends.
+        test: Whether the test images are predicted, too.
+        retries: Times a unit is tried again.
+        rows_before: Rows of the history that stand before the units', with their `unit`.
+    """
+    missing = missing_units(record, units)
+    train, test_split = dataset.train, dataset.test
+    rows: dict[str, list[Row]] = {unit.name: [] for unit in units}
+    for unit in units:
+        if unit not in missing:
+            rows[unit.name] = read_json(record.unit(unit.name) / "metrics.json")["history"]
+    failures: dict[str, str] = {}
+    written = -_HISTORY_EVERY_SECONDS
+
+    def write_history() -> None:
+        record.write_history(
+            [*rows_before, *({"unit": name, **row} for name in rows for row in rows[name])]
+        )
+
+    def on_epoch(name: str, row: Row) -> None:
+        nonlocal written
+        # A unit that is tried again tells its first epochs again.
+        rows[name] = [each for each in rows[name] if each["epoch"] < row["epoch"]] + [row]
+        progress.epoch(name, row)
+        if time.monotonic() - written >= _HISTORY_EVERY_SECONDS:
+            write_history()
+            written = time.monotonic()
+
+    def on_retry(name: str, reason: str) -> None:
+        progress.say(f"{name} is tried again: {reason}")
+
+    test_images = test_split.images if test else test_split.images[:0]
+    try:
+        if missing:
+            for unit, outcome in run_units(
+                missing,
+                SharedData(train.images, train.labels, test_images),
+                places.slots,
+                resources,
+                units_folder(record),
+                retries=retries,
+                on_epoch=on_epoch,
+                on_retry=on_retry,
+            ):
+                if outcome.failed:
+                    failures[unit.name] = outcome.failures[-1]
+                    _note_failure(record, unit, outcome)
+                    progress.ended(unit.name, f"failed: {outcome.failures[-1]}")
+                    continue
+                metrics = _save(record, unit, outcome, dataset, test)
+                progress.ended(unit.name, _described(metrics))
+    finally:
+        write_history()
+    done = {
+        unit.name: read_json(record.unit(unit.name) / "metrics.json")
+        for unit in units
+        if unit.name not in failures
+    }
+    return UnitsRun(done, failures)
+
+
+def unit_predictions(record: Record, unit: str, file: str) -> dict[str, np.ndarray]:
+    """`index`, `label` and `probability` of a unit, see `records.write_predictions`."""
+    with np.load(record.unit(unit) / file, allow_pickle=False) as stored:
+        return {name: stored[name] for name in ("index", "label", "probability")}
+
+
+def adopt_model(record: Record, unit: str) -> None:
+    """Makes a unit's model and predictions, of the test images if it has them, the record's."""
+    from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE
+
+    folder = record.unit(unit)
+    tested = (folder / TEST_PREDICTIONS_FILE).is_file()
+    predictions = TEST_PREDICTIONS_FILE if tested else PREDICTIONS_FILE
+    for source, target in (
+        (WEIGHTS_FILE, WEIGHTS_FILE),
+        (predictions, PREDICTIONS_FILE),
+        (DESCRIPTION_FILE, DESCRIPTION_FILE),
+    ):
+        if (folder / source).is_file():
+            write_whole(record.path / target, (folder / source).read_bytes())
+
+
+def adopt_ensemble(record: Record, units: Sequence[str]) -> np.ndarray:
+    """Makes the average of several units the record's model, and writes its test predictions.
+
+    Returns:
+        The test images' probabilities, float32 (n, 10).
+    """
+    from fmnist_ray.models.config import EnsembleConfig
+    from fmnist_ray.models.ensemble import ensemble_weights
+    from fmnist_ray.models.storage import DESCRIPTION_FILE, load_weights, save_model
+
+    folders = {unit: record.unit(unit) for unit in units}
+    config = EnsembleConfig.model_validate(
+        {
+            "ensemble": {
+                unit: read_json(folder / DESCRIPTION_FILE)["architecture"]
+                for unit, folder in folders.items()
+            }
+        }
+    )
+    weights = {unit: load_weights(folder) for unit, folder in folders.items()}
+    save_model(record.path, config, ensemble_weights(weights))
+    stored = [unit_predictions(record, unit, TEST_PREDICTIONS_FILE) for unit in units]
+    probability = average(np.stack([each["probability"] for each in stored]))
+    path = record.path / PREDICTIONS_FILE
+    write_predictions(path, stored[0]["index"], stored[0]["label"], probability)
+    return probability
+
+
+def _save(
+    record: Record, unit: FitUnit, outcome: Outcome, dataset: Dataset, test: bool
+) -> dict[str, Any]:
+    """Writes a finished unit, its `metrics.json` last: that marks it as done."""
+    import torch
+
+    from fmnist_ray.models.storage import save_model
+
+    result: UnitResult = outcome.value
+    folder = record.unit(unit.name)
+    write_json(folder / "config.json", unit.config.model_dump())
+    weights = {name: torch.from_numpy(value.copy()) for name, value in result.weights.items()}
+    save_model(folder, unit.config.architecture, weights, unit=unit.name)
+    metrics: dict[str, Any] = {
+        **result.history[-1],
+        "status": "complete",
+        "seed": unit.seed,
+        "epochs": len(result.history),
+        "busy_seconds": sum(row["seconds"] for row in result.history),
+        "failures": list(outcome.failures),
+        "history": result.history,
+    }
+    if unit.held_out is not None and result.held_out_probability is not None:
+        labels = dataset.train.labels[unit.held_out]
+        # Of the model that is kept, which after early stopping is not that of the last epoch.
+        metrics["validation_accuracy"] = accuracy(labels, result.held_out_probability)
+        metrics["validation_loss"] = negative_log_likelihood(labels, result.held_out_probability)
+        path = folder / PREDICTIONS_FILE
+        write_predictions(path, unit.held_out, labels, result.held_out_probability)
+    if test:
+        labels = dataset.test.labels
+        metrics["test_accuracy"] = accuracy(labels, result.test_probability)
+        path = folder / TEST_PREDICTIONS_FILE
+        write_predictions(path, np.arange(len(labels)), labels, result.test_probability)
+    record.write_metrics(metrics, unit.name)
+    CheckpointStore(units_folder(record)).remove(unit.name)
+    return metrics
+
+
+def _note_failure(record: Record, unit: FitUnit, outcome: Outcome) -> None:
+    write_json(record.unit(unit.name) / "config.json", unit.config.model_dump())
+    noted = {"status": "failed", "seed": unit.seed, "failures": list(outcome.failures)}
+    record.write_metrics(noted, unit.name)
+
+
+def _described(metrics: dict[str, Any]) -> str:
+    parts = [
+        f"{split} accuracy {metrics[f'{split}_accuracy']:.4f}"
+        for split in ("train", "validation", "test")
+        if f"{split}_accuracy" in metrics
+    ]
+    return f"{', '.join(parts)} after {clock(metrics['busy_seconds'])}"

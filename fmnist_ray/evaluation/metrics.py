@@ -196,8 +196,8 @@ def most_confused_pairs(counts: Counts, most: int = 5) -> tuple[ConfusedPair, ..
     return tuple(sorted(pairs, key=lambda pair: -pair.errors)[:most])
 
 
-def summarise(labels: Integers, probabilities: Floats, split: str) -> dict[str, float | int]:
-    """The figures that a record's `metrics.json` holds for one split, under flat names.
+def accuracy_summary(labels: Integers, probabilities: Floats, split: str) -> dict[str, float | int]:
+    """Accuracy and loss of one split as a record's `metrics.json` holds them, under flat names.
 
     Args:
         labels: Shape (n,).
@@ -205,23 +205,34 @@ def summarise(labels: Integers, probabilities: Floats, split: str) -> dict[str, 
         split: What the names start with, such as `test`.
 
     Returns:
-        `<split>_images`, `_accuracy`, `_accuracy_low` and `_accuracy_high` (Wilson, 95 %),
-        `_loss` (nats), `_macro_precision`, `_macro_recall` and `_macro_f1`.
+        `<split>_images`, `_accuracy`, `_accuracy_low` and `_accuracy_high` (Wilson, 95 %) and
+        `_loss` (nats).
 
     Raises:
         ValueError: Shapes do not agree, or there are no images.
     """
     share = accuracy(labels, probabilities)
     low, high = wilson_interval(round(share * len(labels)), len(labels))
-    figures: dict[str, float | int] = {
-        "images": len(labels),
-        "accuracy": share,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "loss": negative_log_likelihood(labels, probabilities),
-        **macro_average(class_scores(labels, probabilities)),
+    return {
+        f"{split}_images": len(labels),
+        f"{split}_accuracy": share,
+        f"{split}_accuracy_low": low,
+        f"{split}_accuracy_high": high,
+        f"{split}_loss": negative_log_likelihood(labels, probabilities),
     }
-    return {f"{split}_{name}": value for name, value in figures.items()}
+
+
+def summarise(labels: Integers, probabilities: Floats, split: str) -> dict[str, float | int]:
+    """As `accuracy_summary`, with `<split>_macro_precision`, `_macro_recall` and `_macro_f1`.
+
+    Raises:
+        ValueError: Shapes do not agree, or there are no images.
+    """
+    means = macro_average(class_scores(labels, probabilities))
+    return {
+        **accuracy_summary(labels, probabilities, split),
+        **{f"{split}_{name}": value for name, value in means.items()},
+    }
 
 
 def _check(labels: Integers, probabilities: Floats) -> None:

@@ -1,5 +1,6 @@
 """What a model is: its architecture, activation, dropout and width."""
 
+from collections import Counter
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,3 +42,21 @@ class ModelConfig(BaseModel):
     def dropout_rate(self) -> float:
         """The share of values dropped, the default resolved."""
         return _DEFAULT_DROPOUT[self.model] if self.dropout is None else self.dropout
+
+
+class EnsembleConfig(BaseModel):
+    """Several models whose probabilities are averaged.
+
+    Attributes:
+        ensemble: The members by name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ensemble: dict[str, ModelConfig] = Field(min_length=1)
+
+    @property
+    def model(self) -> str:
+        """What it is made of, such as `ensemble of 10 cnn and 10 dnn`."""
+        counts = Counter(member.model for member in self.ensemble.values())
+        return "ensemble of " + " and ".join(f"{n} {model}" for model, n in counts.items())

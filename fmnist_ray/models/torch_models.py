@@ -5,8 +5,9 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from fmnist_ray.models.config import MONOTONE_ACTIVATIONS, ModelConfig
+from fmnist_ray.models.config import MONOTONE_ACTIVATIONS, EnsembleConfig, ModelConfig
 from fmnist_ray.models.dropout import Dropout
+from fmnist_ray.models.ensemble import Ensemble
 from fmnist_ray.models.layers import (
     CLASSES,
     IMAGE_SIZE,
@@ -33,16 +34,18 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def build_model(config: ModelConfig, seed: int) -> nn.Module:
+def build_model(config: ModelConfig | EnsembleConfig, seed: int) -> nn.Module:
     """Builds a model with Glorot-uniform weights and zero biases.
 
     Args:
-        config: The model.
+        config: The model, or several to be averaged.
         seed: Of the initial weights; the global random state is neither read nor changed.
 
     Returns:
         A module from float images (n, 1, 28, 28) to logits (n, 10).
     """
+    if isinstance(config, EnsembleConfig):
+        return Ensemble({name: build_model(each, seed) for name, each in config.ensemble.items()})
     # Building draws torch's default weights first; fork_rng keeps that from the caller's state.
     with torch.random.fork_rng(devices=[]):
         if config.model == "resnet":

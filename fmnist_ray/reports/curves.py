@@ -123,10 +123,10 @@ def _draw_one(curve: UnitCurve, title: str) -> Figure:
     accuracy, loss = figure.subplots(1, 2)
     for split, colour, style in (("train", COLOURS[1], "--"), ("validation", COLOURS[0], "-")):
         look = {"color": colour, "linestyle": style, "label": split}
-        _line(accuracy, curve.epoch, 100 * _of(curve, f"{split}_accuracy"), look)
-        _line(loss, curve.epoch, _of(curve, f"{split}_loss"), look)
+        plot_line(accuracy, curve.epoch, 100 * _of(curve, f"{split}_accuracy"), look)
+        plot_line(loss, curve.epoch, _of(curve, f"{split}_loss"), look)
     for axes in (accuracy, loss):
-        _dress(axes, [curve])
+        dress_panel(axes, [curve])
         axes.set_xlabel("Epoch", fontsize=12)
         if axes.lines:
             axes.legend(fontsize=11, frameon=False)
@@ -140,10 +140,10 @@ def _draw_many(curves: Sequence[UnitCurve], title: str) -> Figure:
     panels = figure.subplots(2, 2, sharex=True, sharey="row")
     for curve, look in zip(curves, _looks(curves), strict=True):
         for column, split in enumerate(("train", "validation")):
-            _line(panels[0, column], curve.epoch, 100 * _of(curve, f"{split}_accuracy"), look)
-            _line(panels[1, column], curve.epoch, _of(curve, f"{split}_loss"), look)
+            plot_line(panels[0, column], curve.epoch, 100 * _of(curve, f"{split}_accuracy"), look)
+            plot_line(panels[1, column], curve.epoch, _of(curve, f"{split}_loss"), look)
     for axes in panels.flat:
-        _dress(axes, curves)
+        dress_panel(axes, curves)
     for column, name in enumerate(("Training images", "Validation images")):
         panels[0, column].set_title(name, fontsize=13)
         panels[1, column].set_xlabel("Epoch", fontsize=12)
@@ -172,7 +172,8 @@ def _looks(curves: Sequence[UnitCurve]) -> list[dict[str, Any]]:
     return [bold if curve is best else grey for curve in curves]
 
 
-def _line(axes: Axes, epochs: Values, values: Values, look: dict[str, Any]) -> None:
+def plot_line(axes: Axes, epochs: Values, values: Values, look: dict[str, Any]) -> None:
+    """Draws a line through the finite values; nothing if there are none."""
     there = np.isfinite(values)
     if there.any():
         # A lone point has no line to be seen by.
@@ -180,7 +181,8 @@ def _line(axes: Axes, epochs: Values, values: Values, look: dict[str, Any]) -> N
         axes.plot(epochs[there], values[there], **{"linewidth": 1.8, "marker": marker, **look})
 
 
-def _dress(axes: Axes, curves: Sequence[UnitCurve]) -> None:
+def dress_panel(axes: Axes, curves: Sequence[UnitCurve]) -> None:
+    """Gives a panel over epochs its ticks, grid and limits, after its lines were drawn."""
     epochs = np.concatenate([curve.epoch for curve in curves])
     axes.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -194,6 +196,11 @@ def _dress(axes: Axes, curves: Sequence[UnitCurve]) -> None:
 
 def _label(accuracy: Axes, loss: Axes, curves: Sequence[UnitCurve]) -> None:
     accuracy.set_ylabel("Accuracy in percent", fontsize=12)
+    label_losses(loss, curves)
+
+
+def label_losses(loss: Axes, curves: Sequence[UnitCurve]) -> None:
+    """Names the axis of a panel of losses, and cuts it where a fit has diverged."""
     limits = loss_limits(curves)
     if limits is None:
         loss.set_ylabel("Loss in nats", fontsize=12)

@@ -1,9 +1,10 @@
-"""Figures by class as CSV files, for spreadsheets and other programs."""
+"""Figures as CSV files, for spreadsheets and other programs."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,24 @@ def write_confusion_matrix(
     for name, row in zip(class_names, counts, strict=True):
         rows.append([name, *(str(count) for count in row)])
     _write_csv(path, rows)
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows of one set of columns, those of the first row; None is an empty cell.
+
+    Args:
+        path: The file; it appears whole or not at all.
+        rows: At least one.
+    """
+    columns = list(rows[0])
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    _write_csv(path, [columns, *cells])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _write_csv(path: Path, rows: Sequence[Sequence[str]]) -> None:

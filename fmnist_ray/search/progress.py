@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fmnist_ray.dispatch.progress import clock
 from fmnist_ray.search.journal import TrialState
 
 _RUNNING_SHOWN = 8
@@ -85,7 +86,7 @@ class SearchProgress:
     def _line(self, text: str) -> None:
         if self._console is not None:
             self._last_line = time.monotonic()
-            self._console.print(f"[{_clock(self._elapsed())}] {text}", markup=False)
+            self._console.print(f"[{clock(self._elapsed())}] {text}", markup=False)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._begun
@@ -105,7 +106,7 @@ class SearchProgress:
         if done <= self._done_before:
             return "unknown"
         each = self._elapsed() / (done - self._done_before)
-        return f"about {_clock(each * (self._trials - done))}"
+        return f"about {clock(each * (self._trials - done))}"
 
     def _trials_done(self) -> float:
         """Ended trials, and of the running ones the share of their epochs."""
@@ -134,7 +135,7 @@ class SearchProgress:
             (f"failed {by_status['failed']}", "red" if by_status["failed"] else ""),
             f"   running {len(self._running())}   waiting {waiting}",
         )
-        times = f"elapsed {_clock(self._elapsed())}   time left {self._time_left()}"
+        times = f"elapsed {clock(self._elapsed())}   time left {self._time_left()}"
         parts: list[Any] = [head, Text(times)]
         if self._rungs:
             steps = "   ".join(f"epoch {epoch}: {count}" for epoch, count in self._rungs)
@@ -194,9 +195,3 @@ def describe_configuration(config: dict[str, Any], searched: list[str]) -> str:
             text = f"{value:.3g}" if isinstance(value, float) else str(value)
             parts.append(f"{key.replace('_', ' ')} {text}")
     return ", ".join(parts)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,17 +1,20 @@
 """The end of a search: the best configuration trained anew on all images, and scored once."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch.plan import Node, plan
+from fmnist_ray.dispatch.progress import UnitsProgress
 from fmnist_ray.dispatch.resources import fit_demand
-from fmnist_ray.dispatch.unit_records import is_done, save_unit, units_folder
-from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitFailure, run_units
+from fmnist_ray.dispatch.seeds import RETRAIN, unit_seed
+from fmnist_ray.dispatch.unit_records import fit_units, missing_units
+from fmnist_ray.dispatch.units import FitUnit
 from fmnist_ray.errors import WorkError
-from fmnist_ray.records import Record, read_json
+from fmnist_ray.records import Record
 from fmnist_ray.training.checkpoint import Row
 from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.ray_train import Resources
@@ -26,7 +29,7 @@ def retrain_units(config: FitConfig, count: int, seed: int, images: np.ndarray) 
         FitUnit(
             name=f"retrain-{number}",
             config=config.model_copy(update={"early_stopping": None}),
-            seed=int(np.random.SeedSequence(seed, spawn_key=(1, number)).generate_state(1)[0]),
+            seed=unit_seed(seed, RETRAIN, number),
             train=images,
         )
         for number in range(count)
@@ -40,10 +43,20 @@ def retrain(
     nodes: list[Node],
     resources: Resources,
     at_most: int | None,
-    on_epoch: Callable[[str, Row], None] | None = None,
-    on_end: Callable[[str, dict[str, Any]], None] | None = None,
+    console: Console,
+    trial_rows: Sequence[Row] = (),
 ) -> list[dict[str, Any]]:
     """Trains the units that the record does not hold yet, as Ray tasks.
+
+    Args:
+        record: The search's.
+        units: From `retrain_units`.
+        dataset: All images; the test images are predicted here.
+        nodes: The cluster's.
+        resources: Of each fit.
+        at_most: Fits at a time that a person asked for.
+        console: Where progress is shown.
+        trial_rows: The trials' rows of the history, with their `unit`.
 
     Returns:
         The metrics of all units, in their order.
@@ -51,19 +64,11 @@ def retrain(
     Raises:
         WorkError: A unit failed more often than it is retried.
     """
-    missing = [unit for unit in units if not is_done(record, unit)]
-    if missing:
-        train, test = dataset.train, dataset.test
-        shared = SharedData(train.images, train.labels, test.images)
-        places = plan(len(missing), nodes, fit_demand(resources), at_most)
-        storage, failed = units_folder(record), []
-        for unit, result in run_units(missing, shared, places, resources, storage, on_epoch):
-            if isinstance(result, UnitFailure):
-                failed.append(f"{unit.name}: {result.reason}")
-                continue
-            metrics = save_unit(record, unit, result, train.labels, test.labels)
-            if on_end is not None:
-                on_end(unit.name, metrics)
-        if failed:
-            raise WorkError(f"Retraining failed. {'; '.join(failed)}.")
-    return [read_json(record.unit(unit.name) / "metrics.json") for unit in units]
+    missing = missing_units(record, units)
+    places = plan(max(1, len(missing)), nodes, fit_demand(resources), at_most)
+    with UnitsProgress(console, "fits", missing, places.slots) as progress:
+        run = fit_units(record, units, dataset, places, resources, progress, rows_before=trial_rows)
+    if run.failures:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in run.failures.items())
+        raise WorkError(f"Retraining failed. {reasons}.")
+    return list(run.metrics.values())

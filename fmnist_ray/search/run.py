@@ -9,7 +9,6 @@ from rich.console import Console
 
 from fmnist_ray.dataset.splits import save_indices
 from fmnist_ray.dispatch.plan import Node, Plan, plan
-from fmnist_ray.dispatch.progress import UnitsProgress
 from fmnist_ray.dispatch.resources import fit_demand, fit_resources
 from fmnist_ray.dispatch.unit_records import adopt_model
 from fmnist_ray.errors import RequestError
@@ -222,24 +221,18 @@ def _retrain(
         markup=False,
     )
     begun = time.monotonic()
-    with UnitsProgress(console, "retraining", len(units) * config.epochs) as progress:
-
-        def on_end(unit: str, metrics: dict[str, Any]) -> None:
-            progress.say(f"{unit}: test accuracy {metrics['test_accuracy']:.4f}")
-
-        results = retrain(
-            record,
-            units,
-            data.dataset,
-            nodes,
-            resources,
-            settings.max_concurrent,
-            progress.epoch,
-            on_end,
-        )
+    results = retrain(
+        record,
+        units,
+        data.dataset,
+        nodes,
+        resources,
+        settings.max_concurrent,
+        console,
+        [{"unit": each.unit, **row} for each in states.values() for row in each.rows],
+    )
     # The first seed's model, whatever its score: choosing by the test set would flatter it.
     adopt_model(record, units[0].name)
-    _append_history(record, states, units, results)
     scores = [each["test_accuracy"] for each in results]
     return {
         "test_accuracy": scores[0],
@@ -248,15 +241,6 @@ def _retrain(
         "test_accuracy_by_seed": scores,
         "retrain_seconds": round(time.monotonic() - begun, 1),
     }
-
-
-def _append_history(
-    record: Record, states: dict[str, TrialState], units: list[Any], results: list[dict[str, Any]]
-) -> None:
-    rows = [{"unit": s.unit, **row} for s in states.values() for row in s.rows]
-    for unit, result in zip(units, results, strict=True):
-        rows += [{"unit": unit.name, **row} for row in result["history"]]
-    record.write_history(rows)
 
 
 def check_storage(settings: SearchSettings) -> None:

@@ -2,8 +2,9 @@
 
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from fmnist_ray.dispatch.options import Options
 from fmnist_ray.errors import RequestError
 from fmnist_ray.training.precision import PrecisionChoice
 
@@ -31,7 +32,7 @@ CHANGEABLE = frozenset(
 )
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(Options):
     """The settings of a search.
 
     Attributes:
@@ -58,8 +59,6 @@ class SearchSettings(BaseModel):
         precision: See `training.precision`.
         data: What `--data` named.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     space: dict[str, Any]
     space_source: str
@@ -88,22 +87,6 @@ class SearchSettings(BaseModel):
     def mode(self) -> Literal["max", "min"]:
         """Whether the metric is to be high or low."""
         return "max" if self.metric == "validation_accuracy" else "min"
-
-    @classmethod
-    def checked(cls, values: dict[str, Any]) -> "SearchSettings":
-        """Builds settings from options; those left out or None take the defaults.
-
-        Raises:
-            RequestError: A value is not allowed; the message names the option.
-        """
-        try:
-            return cls.model_validate({k: v for k, v in values.items() if v is not None})
-        except ValidationError as error:
-            first = error.errors()[0]
-            option = "--" + ".".join(str(part) for part in first["loc"]).replace("_", "-")
-            raise RequestError(
-                f"{option} is {first['input']!r}. {first['msg'].rstrip('.')}."
-            ) from None
 
     def changed(self, values: dict[str, Any]) -> "SearchSettings":
         """These settings with what a resume asks to be otherwise.

@@ -87,3 +87,18 @@ def test_a_session_of_its_own_ends_with_the_work_and_says_nothing() -> None:
     assert found.returncode == 0, found.stderr
     assert found.stdout == ""
     assert found.stderr == ""
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds processes")
+def test_ray_started_here_has_the_cpus_that_the_process_may_use() -> None:
+    program = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from fmnist_ray.dispatch.session import cluster_nodes, ray_session\n"
+        "with ray_session('local'):\n"
+        "    print([node.cpus for node in cluster_nodes()])\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert found.stdout.strip() == "[1.0]"

@@ -7,8 +7,8 @@ import numpy as np
 import psutil
 import pytest
 
-from fmnist_ray.dispatch.plan import Demand, Node, plan
-from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitFailure, UnitResult, run_units
+from fmnist_ray.dispatch.tasks import Outcome
+from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitResult, run_units
 from fmnist_ray.training.checkpoint_store import CheckpointStore
 from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.fit import FitData, fit
@@ -26,8 +26,9 @@ def _shared(data: FitData) -> SharedData:
     return SharedData(data.images, data.labels, data.images[:50])
 
 
-def _plan(units: list[FitUnit]) -> object:
-    return plan(len(units), [Node(cpus=2)], Demand())
+def _value(outcome: Outcome) -> UnitResult:
+    assert isinstance(outcome.value, UnitResult)
+    return outcome.value
 
 
 def test_units_give_what_plain_fits_give(
@@ -39,16 +40,15 @@ def test_units_give_what_plain_fits_give(
         for unit, result in run_units(
             units,
             _shared(small_data),
-            _plan(units),
+            2,
             Resources(),
             str(tmp_path),
-            lambda name, row: seen.append((name, row["epoch"])),
+            on_epoch=lambda name, row: seen.append((name, row["epoch"])),
         )
     }
     assert sorted(seen) == [(f"member-{n}", epoch) for n in range(3) for epoch in (1, 2, 3)]
     for unit in units:
-        result = results[unit.name]
-        assert isinstance(result, UnitResult)
+        result = _value(results[unit.name])
         plain = fit(CONFIG, small_data, unit.seed)
         for name, value in plain.weights.items():
             assert np.array_equal(result.weights[name], value.numpy())
@@ -62,7 +62,7 @@ def test_tasks_carry_their_units_names(
     from ray.util.state import list_tasks
 
     units = [FitUnit("named-unit", CONFIG, 0, small_data.train)]
-    list(run_units(units, _shared(small_data), _plan(units), Resources(), str(tmp_path)))
+    list(run_units(units, _shared(small_data), 2, Resources(), str(tmp_path)))
     address = ray.get_runtime_context().gcs_address
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -83,14 +83,15 @@ def test_a_unit_that_fails_is_reported_and_the_others_go_on(
     results = {
         unit.name: result
         for unit, result in run_units(
-            units, _shared(small_data), _plan(units), Resources(precision="fp32"), str(tmp_path)
+            units, _shared(small_data), 2, Resources(precision="fp32"), str(tmp_path)
         )
     }
     failure = results.pop("diverges")
-    assert isinstance(failure, UnitFailure)
-    assert "learning rate 100" in failure.reason
+    assert failure.failed
+    assert len(failure.failures) == 1, "what diverged would diverge again"
+    assert "learning rate 100" in failure.failures[0]
     assert len(results) == 3
-    assert all(isinstance(each, UnitResult) for each in results.values())
+    assert not any(each.failed for each in results.values())
 
 
 def test_a_killed_unit_goes_on_from_its_checkpoint(
@@ -109,11 +110,12 @@ def test_a_killed_unit_goes_on_from_its_checkpoint(
                     os.kill(process.pid, signal.SIGKILL)
                     killed.append(process.pid)
 
-    ((_, result),) = run_units(
-        [unit], _shared(small_data), _plan([unit]), Resources(), str(tmp_path), kill_once
+    ((_, outcome),) = run_units(
+        [unit], _shared(small_data), 1, Resources(), str(tmp_path), on_epoch=kill_once
     )
     assert killed, "the task's process was not found"
-    assert isinstance(result, UnitResult)
+    assert len(outcome.failures) == 1
+    result = _value(outcome)
     assert [row["epoch"] for row in result.history] == list(range(1, 31))
     plain = fit(config, small_data, 0)
     for name, value in plain.weights.items():

@@ -1,8 +1,10 @@
+import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dataset.sources import load_dataset
@@ -24,7 +26,7 @@ def sample() -> Dataset:
     return load_dataset("sample")
 
 
-def _retrain(record: Record, dataset: Dataset, seen: list[Any], **options: Any) -> list[dict]:
+def _retrain(record: Record, dataset: Dataset, **options: Any) -> list[dict]:
     config = CONFIG.model_copy(update=options.pop("config", {}))
     units = retrain_units(config, options.pop("count", 2), 0, IMAGES)
     resources = Resources(precision="fp32")
@@ -35,8 +37,16 @@ def _retrain(record: Record, dataset: Dataset, seen: list[Any], **options: Any) 
         [Node(cpus=2)],
         resources,
         None,
-        lambda unit, row: seen.append((unit, row["epoch"])),
+        Console(quiet=True),
+        [{"unit": "trial-000", "epoch": 1, "train_loss": 0.5}],
     )
+
+
+def _written(record: Record) -> dict[str, int]:
+    return {
+        path.parent.name: path.stat().st_mtime_ns
+        for path in record.path.glob("units/*/model.safetensors")
+    }
 
 
 def test_each_fit_has_a_seed_of_its_own_that_more_fits_do_not_change() -> None:
@@ -51,7 +61,7 @@ def test_each_fit_has_a_seed_of_its_own_that_more_fits_do_not_change() -> None:
 
 def test_all_images_are_trained_on_for_all_epochs() -> None:
     (unit,) = retrain_units(CONFIG, 1, 0, IMAGES)
-    assert unit.validation is None
+    assert unit.held_out is None
     assert unit.config == CONFIG.model_copy(update={"early_stopping": None})
     assert np.array_equal(unit.train, IMAGES)
 
@@ -60,18 +70,25 @@ def test_all_images_are_trained_on_for_all_epochs() -> None:
 def test_only_what_the_record_lacks_is_trained(
     sample: Dataset, ray_cluster: None, tmp_path: Path
 ) -> None:
-    record, seen = Record(tmp_path), []
-    first = _retrain(record, sample, seen)
-    assert sorted(seen) == [(f"retrain-{number}", epoch) for number in (0, 1) for epoch in (1, 2)]
-    seen.clear()
-    assert _retrain(record, sample, seen) == first
-    assert seen == []
-    assert _retrain(record, sample, seen, count=3)[:2] == first
-    assert {unit for unit, _ in seen} == {"retrain-2"}
+    record = Record(tmp_path)
+    first = _retrain(record, sample)
+    with (tmp_path / "history.csv").open() as stream:
+        rows = [(row["unit"], row["epoch"]) for row in csv.DictReader(stream)]
+    fits = [(f"retrain-{number}", epoch) for number in (0, 1) for epoch in "12"]
+    assert rows == [("trial-000", "1"), *fits]
+    written = _written(record)
+    assert _retrain(record, sample) == first
+    assert _written(record) == written
+    assert _retrain(record, sample, count=3)[:2] == first
+    assert _written(record).items() > written.items()
     # Another configuration, as of a better trial after a resume, is another model.
-    seen.clear()
-    _retrain(record, sample, seen, config={"activation": "tanh"})
-    assert {unit for unit, _ in seen} == {"retrain-0", "retrain-1"}
+    _retrain(record, sample, config={"activation": "tanh"})
+    again = _written(record)
+    assert {unit for unit, when in again.items() if when != written.get(unit)} == {
+        "retrain-0",
+        "retrain-1",
+        "retrain-2",
+    }
     module, config = load_model(record.unit("retrain-1"))
     assert config.activation == "tanh"
     assert predict(module, sample.test.images[:3]).shape == (3, 10)
@@ -83,4 +100,4 @@ def test_a_fit_that_fails_is_named_and_the_others_are_kept(
 ) -> None:
     bad = {"optimizer": "sgd", "learning_rate": 100.0, "schedule": "constant", "epochs": 3}
     with pytest.raises(WorkError, match=r"retrain-0: .*learning rate 100"):
-        _retrain(Record(tmp_path), sample, [], count=1, config=bad)
+        _retrain(Record(tmp_path), sample, count=1, config=bad)

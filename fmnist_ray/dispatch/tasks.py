@@ -1,0 +1,167 @@
+"""Runs named Ray tasks side by side, and again when they fail.
+
+The driver keeps count: at most so many run at once, the next starts before the last one's result
+is looked at, and a task whose process dies or that raises is tried again while the others go on.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist_ray.errors import WorkError
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call to make.
+
+    Attributes:
+        name: Names it here and in Ray's list of tasks.
+        arguments: Of the function; small, since they travel with the task. What is large goes
+            into the object store first, and its reference within a list, lest Ray wait for it.
+    """
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended.
+
+    Attributes:
+        name: The task's.
+        value: What it returned; None if it failed for good.
+        failures: Why each attempt failed that did.
+        failed: Whether it failed for good.
+    """
+
+    name: str
+    value: Any
+    failures: tuple[str, ...]
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Tell:
+    """What a task's function is given to tell the driver something while it runs.
+
+    A call returns when the driver's side has it, so that nothing told is overtaken by the result.
+    """
+
+    name: str
+    events: Any
+
+    def __call__(self, payload: Any) -> None:
+        import ray
+
+        ray.get(self.events.add.remote(self.name, payload))
+
+
+class Events:
+    """The actor that keeps what tasks tell until the driver takes it."""
+
+    def __init__(self) -> None:
+        self._events: list[tuple[str, Any]] = []
+
+    def add(self, name: str, payload: Any) -> None:
+        self._events.append((name, payload))
+
+    def take(self) -> list[tuple[str, Any]]:
+        """The events since the last call."""
+        events, self._events = self._events, []
+        return events
+
+
+def run_tasks(
+    function: Callable[..., Any],
+    tasks: Sequence[Task],
+    slots: int,
+    *,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    retries: int = 2,
+    hopeless: tuple[type[Exception], ...] = (),
+    on_tell: Callable[[str, Any], None] | None = None,
+    on_retry: Callable[[str, str], None] | None = None,
+) -> Iterator[Outcome]:
+    """Calls a function once per task, at most `slots` at a time, and yields each outcome.
+
+    CPU processes are reused from task to task. A GPU task's process ends with it, since it would
+    keep its GPU memory.
+
+    Args:
+        function: Called as `function(*arguments, tell)` in a process of its own.
+        tasks: With distinct names; they start in this order.
+        slots: How many run at once; Ray keeps them waiting if there is less room.
+        cpus: Of each task; 0 for tasks that only wait for others.
+        gpus: Of each task.
+        retries: Times a task is tried again.
+        hopeless: Errors of the function after which it would fail again, and is not tried.
+        on_tell: Called with a task's name and what it tells.
+        on_retry: Called with the name of a task that will be tried again, and why.
+    """
+    import ray
+
+    events = ray.remote(num_cpus=0)(Events).remote()
+    # Ray's own retries are off: they know nothing of errors that the function raises.
+    options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
+    if gpus:
+        options["max_calls"] = 1
+    remote = ray.remote(**options)(function)
+    waiting = list(tasks)
+    running: dict[Any, Task] = {}
+    failures: dict[str, list[str]] = {task.name: [] for task in tasks}
+
+    def fill() -> None:
+        while waiting and len(running) < slots:
+            task = waiting.pop(0)
+            reference = remote.options(name=task.name).remote(
+                *task.arguments, Tell(task.name, events)
+            )
+            running[reference] = task
+
+    try:
+        fill()
+        while running:
+            done, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_SECONDS)
+            for name, payload in ray.get(events.take.remote()):
+                if on_tell is not None:
+                    on_tell(name, payload)
+            outcomes = []
+            for reference in done:
+                task = running.pop(reference)
+                failed_before = failures[task.name]
+                try:
+                    value = ray.get(reference)
+                    outcomes.append(Outcome(task.name, value, tuple(failed_before), False))
+                except ray.exceptions.RayError as error:
+                    failed_before.append(_reason(error))
+                    if len(failed_before) > retries or isinstance(_cause(error), hopeless):
+                        outcomes.append(Outcome(task.name, None, tuple(failed_before), True))
+                        continue
+                    waiting.insert(0, task)
+                    if on_retry is not None:
+                        on_retry(task.name, failed_before[-1])
+            # Before the caller looks at the outcomes, so that no slot waits for it.
+            fill()
+            yield from outcomes
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=cpus > 0)
+        ray.kill(events)
+
+
+def _reason(error: BaseException) -> str:
+    """One line: the error that a task raised, or what became of its process."""
+    cause = _cause(error)
+    lines = str(cause).strip().splitlines() or [""]
+    if isinstance(cause, WorkError):
+        return lines[0]
+    return f"{type(cause).__name__}: {lines[0].rstrip()}"
+
+
+def _cause(error: BaseException) -> BaseException:
+    return getattr(error, "cause", None) or error

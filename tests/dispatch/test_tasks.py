@@ -1,0 +1,125 @@
+import itertools
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist_ray.dispatch.tasks import Task, Tell, run_tasks
+from fmnist_ray.errors import DivergedError, WorkError
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(autouse=True)
+def _functions_travel_whole() -> None:
+    """Ray's processes cannot import this file, so its functions are sent as they are."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def _square(number: int, tell: Tell) -> tuple[int, int]:
+    tell(number)
+    return number**2, os.getpid()
+
+
+def test_each_task_is_called_once_and_processes_are_used_again(ray_cluster: None) -> None:
+    told: list[tuple[str, int]] = []
+    tasks = [Task(f"square-{number}", (number,)) for number in range(12)]
+    outcomes = list(run_tasks(_square, tasks, 2, on_tell=lambda *event: told.append(event)))
+    assert sorted(outcome.name for outcome in outcomes) == sorted(task.name for task in tasks)
+    for outcome in outcomes:
+        assert outcome.value[0] == int(outcome.name.removeprefix("square-")) ** 2
+        assert outcome.failures == ()
+    assert sorted(told) == sorted((f"square-{number}", number) for number in range(12))
+    assert len({outcome.value[1] for outcome in outcomes}) <= 4
+
+
+def _fail(folder: str, times: int, how: str, tell: Tell) -> str:
+    """Fails so many times, counting in a file, and then does not."""
+    with (Path(folder) / "calls").open("a") as stream:
+        stream.write("x")
+    if len((Path(folder) / "calls").read_text()) > times:
+        return "done"
+    if how == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise {"raises": ValueError, "works": WorkError, "diverges": DivergedError}[how]("so it was")
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("raises", "ValueError: so it was"), ("works", "so it was"), ("dies", "WorkerCrashedError")],
+)
+def test_a_task_that_fails_is_tried_again(
+    how: str, reason: str, ray_cluster: None, tmp_path: Path
+) -> None:
+    retried: list[tuple[str, str]] = []
+    task = Task("fails", (str(tmp_path), 2, how))
+    (outcome,) = run_tasks(
+        _fail, [task], 2, retries=2, on_retry=lambda *event: retried.append(event)
+    )
+    assert outcome.value == "done"
+    assert not outcome.failed
+    assert len(outcome.failures) == len(retried) == 2
+    assert all(why.startswith(reason) for why in outcome.failures)
+
+
+def test_a_task_that_fails_for_good_is_told_and_the_others_go_on(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    tasks = [
+        Task(folder.name, (str(folder), times, "raises"))
+        for folder, times in zip(folders, (0, 9, 0), strict=True)
+    ]
+    outcomes = {each.name: each for each in run_tasks(_fail, tasks, 1, retries=1)}
+    assert {name: each.failed for name, each in outcomes.items()} == {
+        "a": False,
+        "b": True,
+        "c": False,
+    }
+    assert len(outcomes["b"].failures) == 2
+    assert (tmp_path / "b" / "calls").read_text() == "xx"
+
+
+def test_what_would_fail_again_is_not_tried(ray_cluster: None, tmp_path: Path) -> None:
+    task = Task("diverges", (str(tmp_path), 9, "diverges"))
+    (outcome,) = run_tasks(_fail, [task], 1, retries=5, hopeless=(DivergedError,))
+    assert outcome.failed
+    assert outcome.failures == ("so it was",)
+
+
+def _overlap(seconds: float, tell: Tell) -> tuple[float, float]:
+    started = time.time()
+    time.sleep(seconds)
+    return started, time.time()
+
+
+def test_no_more_run_at_once_than_slots(ray_cluster: None) -> None:
+    tasks = [Task(f"sleep-{number}", (0.1,)) for number in range(4)]
+    spans = sorted(outcome.value for outcome in run_tasks(_overlap, tasks, 1))
+    for (_, ended), (started, _) in itertools.pairwise(spans):
+        assert started >= ended
+
+
+def test_what_runs_is_cancelled_when_the_caller_leaves(ray_cluster: None) -> None:
+    import psutil
+
+    def titles() -> list[str]:
+        return [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
+
+    tasks = [Task("short-one", (0.0,)), Task("endless-one", (600.0,))]
+    generator: Any = run_tasks(_overlap, tasks, 2)
+    assert next(generator).name == "short-one"
+    assert any("ray::endless-one" in title for title in titles())
+    generator.close()
+    deadline = time.monotonic() + 20
+    while any("ray::endless-one" in title for title in titles()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
