@@ -24,7 +24,8 @@ from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.models.config import ModelConfig
 from fmnist_ray.models.torch_models import build_model, parameter_count
 from fmnist_ray.training.config import FitConfig
-from fmnist_ray.training.fit import Device, FitData, fit
+from fmnist_ray.training.contract import Device, FitData
+from fmnist_ray.training.fit import fit
 
 BATCH = 128
 

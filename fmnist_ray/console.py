@@ -55,8 +55,9 @@ AddressOption = Annotated[
     str | None,
     typer.Option(
         "--address",
-        metavar="local|auto|HOST:PORT",
-        help="Ray cluster: `local` starts Ray here, `auto` joins the cluster of this machine. "
+        metavar="ADDRESS",
+        help="Ray cluster: `local` starts Ray here, `auto` joins the cluster of this machine, "
+        "HOST:PORT that of another. "
         "Default: $RAY_ADDRESS, else local.",
     ),
 ]
@@ -234,6 +235,8 @@ def verb_app(help_text: str) -> typer.Typer:
         add_completion=False,
         no_args_is_help=False,
         pretty_exceptions_enable=False,
+        # Not `rich`, to which "[default: 10]" is a style and not a text.
+        rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 

@@ -37,7 +37,9 @@ DEFAULT_SPACE = "search_spaces/cnn.yaml"
 def tune(
     space: Annotated[
         str | None,
-        typer.Option("--space", metavar="FILE", help=f"Search space.  [default: {DEFAULT_SPACE}]"),
+        typer.Option(
+            "--space", metavar="FILE", help="Search space.  [default: cnn.yaml of search_spaces]"
+        ),
     ] = None,
     trials: Annotated[
         int | None,
@@ -51,11 +53,15 @@ def tune(
     ] = None,
     searcher: Annotated[
         str | None,
-        typer.Option("--searcher", metavar="random|grid|optuna", help="[default: random]"),
+        typer.Option(
+            "--searcher", metavar="NAME", help="random, grid or optuna.  [default: random]"
+        ),
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option("--scheduler", metavar="asha|median|pbt|none", help="[default: asha]"),
+        typer.Option(
+            "--scheduler", metavar="NAME", help="asha, median, pbt or none.  [default: asha]"
+        ),
     ] = None,
     reduction_factor: Annotated[
         float | None,
@@ -117,15 +123,15 @@ def tune(
         str | None,
         typer.Option(
             "--metric",
-            metavar="validation_accuracy|validation_loss",
-            help="What trials are compared by.  [default: validation_accuracy]",
+            metavar="NAME",
+            help="What trials are compared by: validation_accuracy (default) or validation_loss.",
         ),
     ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
             "--resume",
-            metavar="results/NAME",
+            metavar="RECORD",
             help="Go on with an interrupted search: its settings are kept, no finished epoch is "
             "trained again, ASHA's rungs are as they were. More --trials and other resources may "
             "be asked for. Reads JSON and safetensors only.",
@@ -144,8 +150,9 @@ def tune(
         str | None,
         typer.Option(
             "--storage",
-            metavar="DIR|URI",
-            help="Where checkpoints are kept while the search runs, such as s3://bucket/path.  "
+            metavar="PLACE",
+            help="Where checkpoints are kept while the search runs: a folder, or an address such as "
+            "s3://bucket/path.  "
             "[default: the record]",
         ),
     ] = None,
@@ -163,8 +170,8 @@ def tune(
         str | None,
         typer.Option(
             "--precision",
-            metavar="auto|bf16|fp32",
-            help="auto is bf16 where the hardware has it.  [default: auto]",
+            metavar="NAME",
+            help="bf16, fp32 or auto: bf16 where the hardware has it.  [default: auto]",
         ),
     ] = None,
     data: DataOption = None,

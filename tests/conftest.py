@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fmnist_ray.dataset.sources import load_dataset
-from fmnist_ray.training.fit import FitData
+from fmnist_ray.training.contract import FitData
 
 # Tests that start processes import the package from the checkout, installed or not.
 ROOT = Path(__file__).parent.parent

@@ -1,6 +1,7 @@
 """`fmnist VERB`: the list of verbs, and handing over to one."""
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -93,6 +94,21 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert set(HEAVY).isdisjoint(imported.split())
     verbs = {f"fmnist_ray.{verb}" for verb in VERBS} & set(imported.split())
     assert verbs == {f"fmnist_ray.{arguments[0]}"} & {f"fmnist_ray.{verb}" for verb in VERBS}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_whole_on_a_narrow_terminal(verb: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fmnist_ray", verb, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "80", "TERMINAL_WIDTH": "80"},
+    )
+    assert "…" not in done.stdout
+    if verb == "tune":
+        # Rich would take text in brackets for a style, and leave it out.
+        assert "[default: 24;" in done.stdout
 
 
 def test_it_runs_as_a_module() -> None:

@@ -19,13 +19,17 @@ from typer.testing import CliRunner
 from fmnist_ray import tune as tune_verb
 from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.errors import RequestError
-from fmnist_ray.models.storage import load_model
+from fmnist_ray.models.storage import load_model, load_weights
 from fmnist_ray.records import HISTORY_COLUMNS, Record, read_json
 from fmnist_ray.search.journal import Journal, read_events, trial_states
 from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import parse_space
 from fmnist_ray.search.sweep import Sweep, run_sweep
+from fmnist_ray.search.trial import trial_seed
+from fmnist_ray.training.checkpoint import Checkpoint
+from fmnist_ray.training.checkpoint_store import CheckpointStore
+from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.predict import predict
 from fmnist_ray.training.ray_train import Resources
 from fmnist_ray.tune import parse_duration, tune
@@ -192,7 +196,8 @@ def test_a_search_leaves_a_whole_record(searched: tuple[Path, dict[str, Any]]) -
     assert len(rows) == metrics["epochs"] + 2 * 2
     for unit in ("trial-000", "trial-001", "trial-002", "retrain-0", "retrain-1"):
         files = {each.name for each in (record / "units" / unit).iterdir()}
-        wanted = {"config.json", "metrics.json", "model.safetensors", "predictions.npz"}
+        predictions = f"{'test_' if unit.startswith('retrain') else ''}predictions.npz"
+        wanted = {"config.json", "metrics.json", "model.safetensors", predictions}
         assert wanted <= files
         assert "checkpoint.safetensors" not in files
     assert list((record / "tensorboard" / "trial-001").glob("events*"))
@@ -253,6 +258,50 @@ def test_a_resume_cannot_make_it_another_search(
         tune(resume=str(searched[0]), quiet=True, **changed)
     with pytest.raises(RequestError, match="--space"):
         tune(resume=str(searched[0]), space=DNN, quiet=True)
+
+
+@pytest.mark.ray
+def test_trials_killed_before_their_end_was_noted_train_nothing_more(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        "model: dnn\nfixed: {epochs: 30, early_stopping: 1, schedule: constant}\n"
+        "search: {learning_rate: {loguniform: [0.01, 0.05]}}\n"
+    )
+    options: dict[str, Any] = {"results": str(tmp_path), "name": "cut", "quiet": True}
+    before = tune(
+        space=str(space),
+        data="sample",
+        trials=4,
+        max_epochs=30,
+        retrain_seeds=0,
+        tensorboard=False,
+        **options,
+    )
+    journal = tmp_path / "cut" / "journal.jsonl"
+    events = list(read_events(journal))
+    states = trial_states(events)
+    assert any(s.status == "stopped" for s in states.values()), "ASHA stopped none"
+    early = [s for s in states.values() if s.status == "complete" and s.outcome is None]
+    assert early, "none stopped early by itself"
+    kept = [event for event in events if event["event"] != "end"]
+    journal.write_text("".join(json.dumps(event) + "\n" for event in kept))
+    # As a kill leaves it: the checkpoints are there, which the end of the search dropped.
+    store = CheckpointStore(str(tmp_path / "cut" / "units"))
+    for state in early:
+        config = FitConfig.checked(state.config, state.unit)
+        weights = dict(load_weights(tmp_path / "cut" / "units" / state.unit))
+        seed = trial_seed(0, state.unit)
+        rows = [{k: v for k, v in row.items() if k != "unit"} for row in state.rows]
+        optimizer: dict[str, Any] = {}
+        saved = Checkpoint(config.model_dump(), seed, rows, weights, optimizer, weights)
+        store.save(state.unit, saved)
+    after = tune(resume=str(tmp_path / "cut"), quiet=True)
+    again = trial_states(list(read_events(journal)))
+    assert {u: s.status for u, s in again.items()} == {u: s.status for u, s in states.items()}
+    assert {u: s.rows for u, s in again.items()} == {u: s.rows for u, s in states.items()}
+    assert after["epochs"] == before["epochs"]
 
 
 def test_a_record_of_another_verb_is_not_resumed(tmp_path: Path) -> None:
@@ -397,17 +446,17 @@ def _taking_over() -> Any:
     """A fit whose level grows by its learning rate and goes on from the state it is given."""
 
     def fit(config: Any, data: Any, seed: int, resources: Any, on_epoch: Any, given: Any) -> None:
-        import torch
+        import numpy as np
 
         from fmnist_ray.training.checkpoint import Checkpoint
-        from fmnist_ray.training.fit import EpochEnd
+        from fmnist_ray.training.contract import EpochEnd
 
         rows = list(given.history) if given is not None else []
         level = float(given.weights["level"]) if given is not None else 0.0
         for epoch in range(len(rows) + 1, config.epochs + 1):
             level += config.learning_rate
             rows.append({"epoch": epoch, "validation_accuracy": level, "seconds": 0.1})
-            weights = {"level": torch.tensor([level])}
+            weights = {"level": np.array(level)}
             state = Checkpoint(config.model_dump(), seed, list(rows), weights, {})
             on_epoch(EpochEnd(rows[-1], lambda state=state: state))
 

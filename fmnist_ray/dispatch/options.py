@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fmnist_ray.dataset.arrays import Dataset, fingerprint
 from fmnist_ray.errors import RequestError
 from fmnist_ray.records import Record, check_name
-from fmnist_ray.training.precision import PrecisionChoice
+from fmnist_ray.training.config import PrecisionChoice
 
 
 class Options(BaseModel):

@@ -14,6 +14,14 @@ from fmnist_ray.dispatch.tasks import Outcome
 from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitResult, run_units
 from fmnist_ray.evaluation.ensembles import average
 from fmnist_ray.evaluation.metrics import accuracy, negative_log_likelihood
+from fmnist_ray.models.config import EnsembleConfig
+from fmnist_ray.models.storage import (
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    ensemble_weights,
+    load_weights,
+    save_model,
+)
 from fmnist_ray.records import Record, read_json, write_json, write_predictions, write_whole
 from fmnist_ray.training.checkpoint import Row
 from fmnist_ray.training.checkpoint_store import CheckpointStore
@@ -152,8 +160,6 @@ def unit_predictions(record: Record, unit: str, file: str) -> dict[str, np.ndarr
 
 def adopt_model(record: Record, unit: str) -> None:
     """Makes a unit's model and predictions, of the test images if it has them, the record's."""
-    from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE
-
     folder = record.unit(unit)
     tested = (folder / TEST_PREDICTIONS_FILE).is_file()
     predictions = TEST_PREDICTIONS_FILE if tested else PREDICTIONS_FILE
@@ -172,10 +178,6 @@ def adopt_ensemble(record: Record, units: Sequence[str]) -> np.ndarray:
     Returns:
         The test images' probabilities, float32 (n, 10).
     """
-    from fmnist_ray.models.config import EnsembleConfig
-    from fmnist_ray.models.ensemble import ensemble_weights
-    from fmnist_ray.models.storage import DESCRIPTION_FILE, load_weights, save_model
-
     folders = {unit: record.unit(unit) for unit in units}
     config = EnsembleConfig.model_validate(
         {
@@ -198,15 +200,10 @@ def _save(
     record: Record, unit: FitUnit, outcome: Outcome, dataset: Dataset, test: bool
 ) -> dict[str, Any]:
     """Writes a finished unit, its `metrics.json` last: that marks it as done."""
-    import torch
-
-    from fmnist_ray.models.storage import save_model
-
     result: UnitResult = outcome.value
     folder = record.unit(unit.name)
     write_json(folder / "config.json", unit.config.model_dump())
-    weights = {name: torch.from_numpy(value.copy()) for name, value in result.weights.items()}
-    save_model(folder, unit.config.architecture, weights, unit=unit.name)
+    save_model(folder, unit.config.architecture, result.weights, unit=unit.name)
     metrics: dict[str, Any] = {
         **result.history[-1],
         "status": "complete",

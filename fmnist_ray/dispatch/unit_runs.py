@@ -11,7 +11,7 @@ from fmnist_ray.dispatch.at_work import at_work
 from fmnist_ray.dispatch.options import UnitOptions, begin_run
 from fmnist_ray.dispatch.plan import plan
 from fmnist_ray.dispatch.progress import UnitsProgress
-from fmnist_ray.dispatch.resources import fit_demand, fit_resources
+from fmnist_ray.dispatch.resources import fit_demand, fit_resources, worthwhile
 from fmnist_ray.dispatch.session import cluster_nodes, ray_session
 from fmnist_ray.dispatch.unit_records import UnitsRun, fit_units, missing_units
 from fmnist_ray.dispatch.units import FitUnit
@@ -69,6 +69,8 @@ def run_fits(
         )
         missing = list(units) if record is None else missing_units(record, units)
         places = plan(max(1, len(missing)), nodes, fit_demand(resources), options.max_concurrent)
+        if options.max_concurrent is None:
+            places = worthwhile(places, missing, resources)
         is_new = record is None
         record = begin_run(record, results, name, verb, label, options, dataset)
         if is_new:

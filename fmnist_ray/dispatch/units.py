@@ -8,6 +8,7 @@ import numpy as np
 
 from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.errors import DivergedError
+from fmnist_ray.models.config import Weights
 from fmnist_ray.training.checkpoint import Row
 from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.ray_train import Resources
@@ -55,13 +56,13 @@ class UnitResult:
     """What a finished unit gives.
 
     Attributes:
-        weights: State dict as NumPy arrays.
+        weights: By their names in torch's state dict.
         history: A row per epoch.
         held_out_probability: float32 (n, 10), or None.
         test_probability: float32 (m, 10).
     """
 
-    weights: dict[str, np.ndarray]
+    weights: Weights
     history: list[Row]
     held_out_probability: np.ndarray | None
     test_probability: np.ndarray
@@ -119,9 +120,9 @@ def _run_unit(
 ) -> UnitResult:
     import ray
 
-    from fmnist_ray.models.torch_models import build_model
+    from fmnist_ray.models.storage import build_with
     from fmnist_ray.training.checkpoint_store import CheckpointStore
-    from fmnist_ray.training.fit import FitData
+    from fmnist_ray.training.contract import FitData
     from fmnist_ray.training.predict import predict
     from fmnist_ray.training.ray_train import train_here, train_in_workers
 
@@ -142,13 +143,12 @@ def _run_unit(
         result = train_in_workers(unit.config, ray.put(fit_data), *arguments)
     else:
         result = train_here(unit.config, fit_data, *arguments)
-    module = build_model(unit.config.architecture, unit.seed)
-    module.load_state_dict(result.weights)
+    module = build_with(unit.config.architecture, result.weights)
     held_out = result.probability
     if held_out is None and unit.held_out is not None:
         held_out = predict(module, data.images[unit.held_out])
     return UnitResult(
-        weights={name: value.cpu().numpy() for name, value in result.weights.items()},
+        weights=result.weights,
         history=result.history,
         held_out_probability=held_out,
         test_probability=predict(module, data.test_images),

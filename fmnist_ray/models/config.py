@@ -1,9 +1,13 @@
 """What a model is: its architecture, activation, dropout and width."""
 
 from collections import Counter
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
+
+Weights = dict[str, npt.NDArray[Any]]
+"""A model's weights by their names in torch's state dict, the form in which they are kept."""
 
 ModelName = Literal["dnn", "cnn", "resnet"]
 ActivationName = Literal["relu", "tanh", "sigmoid", "elu", "selu", "leaky_relu", "gelu", "silu"]

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-_MEMBERS = "members"
-
 
 class Ensemble(nn.Module):
     """Averages the probabilities of its members.
@@ -24,14 +22,3 @@ class Ensemble(nn.Module):
         total = sum(member(images).float().softmax(1) for member in self.members.values())
         mean: torch.Tensor = total / len(self.members)
         return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
-
-
-def ensemble_weights(
-    members: Mapping[str, Mapping[str, torch.Tensor]],
-) -> dict[str, torch.Tensor]:
-    """The state dict of an `Ensemble` from its members' state dicts, by name."""
-    return {
-        f"{_MEMBERS}.{name}.{key}": value
-        for name, weights in members.items()
-        for key, value in weights.items()
-    }

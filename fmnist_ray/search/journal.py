@@ -34,11 +34,11 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.events = list(read_events(path))
+        lines = list(_whole_lines(path))
+        self.events: list[Event] = [event for event, _ in lines]
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = sum(len(_line(event)) for event in self.events)
         with path.open("ab") as stream:
-            stream.truncate(whole)
+            stream.truncate(sum(size for _, size in lines))
 
     def append(self, event: str, **fields: Any) -> None:
         """Adds an event; it is on disk when this returns."""
@@ -58,6 +58,11 @@ class Journal:
 
 def read_events(path: Path) -> Iterator[Event]:
     """The whole events of a journal file, in order; none if there is no file."""
+    return (event for event, _ in _whole_lines(path))
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[Event, int]]:
+    """Events up to the first torn line, each with the bytes of its line."""
     if not path.exists():
         return
     with path.open("rb") as stream:
@@ -68,7 +73,7 @@ def read_events(path: Path) -> Iterator[Event]:
                 return
             if not line.endswith(b"\n"):
                 return
-            yield event
+            yield event, len(line)
 
 
 @dataclass
@@ -106,6 +111,18 @@ class TrialState:
             case "end":
                 self.status, self.reason = event["status"], event.get("reason", "")
                 self.ended = event["time"]
+
+    @property
+    def outcome(self) -> tuple[str, str] | None:
+        """How the trial must end after its last epoch, and why; None if it goes on."""
+        if not self.rows:
+            return None
+        last = self.rows[-1]
+        if "diverged" in last:
+            return "diverged", last["diverged"]
+        if last["epoch"] >= self.config["epochs"]:
+            return "complete", ""
+        return ("stopped", "") if self.decisions[-1] == "STOP" else None
 
     def best(self, metric: str, mode: str) -> dict[str, Any] | None:
         """The row with the best figure, the earliest among equals; None before the first epoch."""

@@ -61,12 +61,9 @@ class Recorder(Callback):  # type: ignore[misc]
         unit = unit_name(trial)
         self._release(trial)
         self._take()
-        state = self._states[unit]
-        early = bool(state.decisions) and state.decisions[-1] == "STOP"
-        full = bool(state.rows) and state.rows[-1]["epoch"] >= state.config["epochs"]
-        diverged = state.rows[-1].get("diverged", "") if state.rows else ""
-        status = "diverged" if diverged else "stopped" if early and not full else "complete"
-        self._end(unit, status, diverged)
+        # A trial that ends before its last epoch and was not stopped has stopped early by itself.
+        status, reason = self._states[unit].outcome or ("complete", "")
+        self._end(unit, status, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._release(trial)
@@ -115,22 +112,27 @@ class Recorder(Callback):  # type: ignore[misc]
         """Writes what of a trial's `config.json` and `metrics.json` the event changed."""
         if event["event"] == "trial":
             write_json(self._record.unit(state.unit) / "config.json", state.config)
-        self._record.write_metrics(
-            {
-                **(state.rows[-1] if state.rows else {}),
-                "status": state.status,
-                "reason": state.reason,
-                "epochs": len(state.rows),
-                "busy_seconds": sum(row.get("seconds", 0.0) for row in state.rows),
-            },
-            state.unit,
-        )
+        write_trial(self._record, state)
 
     def _log(self, unit: str, text: str) -> None:
         folder = self._record.unit(unit)
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(text.rstrip() + "\n")
+
+
+def write_trial(record: Record, state: TrialState) -> None:
+    """Writes the `metrics.json` of a trial."""
+    record.write_metrics(
+        {
+            **(state.rows[-1] if state.rows else {}),
+            "status": state.status,
+            "reason": state.reason,
+            "epochs": len(state.rows),
+            "busy_seconds": sum(row.get("seconds", 0.0) for row in state.rows),
+        },
+        state.unit,
+    )
 
 
 def _log_line(event: dict[str, Any]) -> str:

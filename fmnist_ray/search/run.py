@@ -12,6 +12,7 @@ from fmnist_ray.dispatch.plan import Node, Plan, plan
 from fmnist_ray.dispatch.resources import fit_demand, fit_resources
 from fmnist_ray.dispatch.unit_records import adopt_model
 from fmnist_ray.errors import RequestError
+from fmnist_ray.models.storage import save_model
 from fmnist_ray.records import Record, write_predictions
 from fmnist_ray.search.data import SearchData
 from fmnist_ray.search.journal import Journal, TrialState
@@ -21,6 +22,7 @@ from fmnist_ray.search.space import SearchSpace, parse_space
 from fmnist_ray.search.sweep import Sweep, run_sweep, seconds_so_far
 from fmnist_ray.training.checkpoint_store import CheckpointStore
 from fmnist_ray.training.config import FitConfig
+from fmnist_ray.training.contract import FitData
 from fmnist_ray.training.ray_train import Resources
 
 JOURNAL_FILE = "journal.jsonl"
@@ -80,8 +82,6 @@ def run_search(
     Returns:
         The record's metrics.
     """
-    from fmnist_ray.training.fit import FitData
-
     space = parse_space(settings.space, settings.space_source)
     space = space.with_epochs_up_to(settings.max_epochs)
     places, resources = plan_search(settings, nodes)
@@ -152,7 +152,6 @@ def _export_units(
     space: SearchSpace,
 ) -> None:
     """Writes each trial's model and validation predictions from its last checkpoint."""
-    from fmnist_ray.models.storage import save_model
     from fmnist_ray.search.storage_file import write_optuna_storage
 
     store = _store(record, settings)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from fmnist_ray.dispatch.options import Options
 from fmnist_ray.errors import RequestError
-from fmnist_ray.training.precision import PrecisionChoice
+from fmnist_ray.training.config import PrecisionChoice
 
 SearcherName = Literal["random", "grid", "optuna"]
 SchedulerName = Literal["asha", "median", "pbt", "none"]

@@ -71,6 +71,7 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     from fmnist_ray.search.trial import TrialSetup, run_trial
 
     settings, journal = sweep.settings, sweep.journal
+    _end_what_is_decided(sweep)
     sampler = build_sampler(settings.searcher, sweep.space, settings.seed, settings.mode)
     scheduler = build_scheduler(settings, sweep.space, journal)
     searcher = UnitSearcher(settings, sweep.space, sampler, journal)
@@ -132,6 +133,18 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
             f"See {sweep.record.unit(failed[0].unit) / 'log.txt'}."
         )
     return states
+
+
+def _end_what_is_decided(sweep: Sweep) -> None:
+    """Ends trials that were killed between their last epoch and the event that ends them."""
+    from fmnist_ray.search.recorder import write_trial
+
+    for state in trial_states(sweep.journal.events).values():
+        if state.status == "running" and state.outcome is not None:
+            status, reason = state.outcome
+            sweep.journal.append("end", unit=state.unit, status=status, reason=reason)
+            state.apply(sweep.journal.events[-1])
+            write_trial(sweep.record, state)
 
 
 def seconds_so_far(journal: Journal) -> float:
@@ -203,6 +216,8 @@ def _set_tune_environment() -> None:
             # Ctrl-C reaches us as KeyboardInterrupt; there is nothing that Tune has to save.
             "TUNE_DISABLE_SIGINT_HANDLER": "1",
             "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+            # A trial that goes on only to find that it had stopped early has nothing to report.
+            "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
             "RAY_AIR_NEW_OUTPUT": "0",
         }
     )

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.numpy import load, save
+
+from fmnist_ray.models.config import Weights
 
 Row = dict[str, Any]
 """One epoch's figures: `epoch` and those of `records.HISTORY_COLUMNS` but `unit`."""
@@ -33,18 +34,18 @@ class Checkpoint:
         config: The configuration of the fit.
         seed: Its seed.
         history: A row per finished epoch.
-        weights: State dict after the last finished epoch.
+        weights: After the last finished epoch, by their names in torch's state dict.
         optimizer: Its tensors, see `optimizer_tensors`.
-        best_weights: State dict of the lowest validation loss; empty without early stopping.
+        best_weights: Those of the lowest validation loss; empty without early stopping.
         probability: Of the validation images in the last epoch, float32 (n, 10), or None.
     """
 
     config: dict[str, Any]
     seed: int
     history: list[Row]
-    weights: dict[str, torch.Tensor]
-    optimizer: dict[str, torch.Tensor]
-    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    weights: Weights
+    optimizer: Weights
+    best_weights: Weights = field(default_factory=dict)
     probability: np.ndarray | None = None
 
     @property
@@ -58,8 +59,8 @@ class Checkpoint:
         tensors |= {f"optimizer/{name}": value for name, value in self.optimizer.items()}
         tensors |= {f"best/{name}": value for name, value in self.best_weights.items()}
         if self.probability is not None:
-            tensors["probability"] = torch.from_numpy(self.probability)
-        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+            tensors["probability"] = self.probability
+        tensors = {name: np.asarray(value, order="C") for name, value in tensors.items()}
         state = {"config": self.config, "seed": self.seed, "history": self.history}
         return save(tensors, {"version": _VERSION, "state": json.dumps(state)})
 
@@ -79,11 +80,11 @@ class Checkpoint:
             state = json.loads(metadata["state"])
         except (SafetensorError, KeyError, ValueError) as error:
             raise DamagedCheckpoint(str(error)) from None
-        parts: dict[str, dict[str, torch.Tensor]] = {"weights": {}, "optimizer": {}, "best": {}}
+        parts: dict[str, Weights] = {"weights": {}, "optimizer": {}, "best": {}}
         probability = None
         for name, value in tensors.items():
             if name == "probability":
-                probability = value.numpy()
+                probability = value
                 continue
             part, _, rest = name.partition("/")
             parts[part][rest] = value

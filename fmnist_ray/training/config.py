@@ -14,6 +14,9 @@ from fmnist_ray.models.config import ModelConfig
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "nadam"]
 ScheduleName = Literal["constant", "cosine", "one_cycle"]
 
+Precision = Literal["bf16", "fp32"]
+PrecisionChoice = Literal["auto", "bf16", "fp32"]
+
 OPTIMIZER_NAMES: tuple[str, ...] = get_args(OptimizerName)
 SCHEDULE_NAMES: tuple[str, ...] = get_args(ScheduleName)
 

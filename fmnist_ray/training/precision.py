@@ -2,14 +2,11 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from fmnist_ray.dataset.preparation import TRAIN_MEAN, TRAIN_STD
-
-Precision = Literal["bf16", "fp32"]
-PrecisionChoice = Literal["auto", "bf16", "fp32"]
+from fmnist_ray.training.config import Precision, PrecisionChoice
 
 
 def resolve_precision(choice: PrecisionChoice, device: str) -> Precision:

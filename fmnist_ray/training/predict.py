@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fmnist_ray.training.precision import Precision, autocast, prepare_batch
+from fmnist_ray.training.config import Precision
+from fmnist_ray.training.precision import autocast, prepare_batch
 
 _BATCH = 1000
 

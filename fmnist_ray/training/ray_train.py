@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_ray.errors import DivergedError
 from fmnist_ray.training.checkpoint import Checkpoint
-from fmnist_ray.training.config import FitConfig
-from fmnist_ray.training.precision import PrecisionChoice
+from fmnist_ray.training.config import FitConfig, PrecisionChoice
 
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-    from fmnist_ray.training.fit import EpochEnd, FitData, FitResult
+    from fmnist_ray.training.contract import EpochEnd, FitData, FitResult
 
 # Ray Train's controller looks at its workers this often, and a report waits for the next look;
 # its default of 2 s would cost more than an epoch.
@@ -60,7 +59,8 @@ def train_here(
     from ray.train import ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from fmnist_ray.training.fit import Device, fit
+    from fmnist_ray.training.contract import Device
+    from fmnist_ray.training.fit import fit
 
     device = Device(
         name="cuda" if resources.gpus else "cpu",
@@ -139,7 +139,8 @@ def _worker(arguments: dict[str, Any]) -> "FitResult | None":
     import ray
     import ray.train
 
-    from fmnist_ray.training.fit import Device, EpochEnd, fit
+    from fmnist_ray.training.contract import Device, EpochEnd
+    from fmnist_ray.training.fit import fit
 
     context = ray.train.get_context()
     rank, on_epoch = context.get_world_rank(), arguments["on_epoch"]

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparing import assert_same_arrays
 from PIL import Image
 
 from fmnist_ray.dataset.class_folders import read_class_folders, read_image, write_class_folders
 from fmnist_ray.errors import RequestError
+from tests.dataset.comparing import assert_same_arrays
 
 
 @pytest.fixture

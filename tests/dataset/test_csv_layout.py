@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparing import assert_same_arrays
 
 from fmnist_ray.dataset.arrays import Dataset, Split
 from fmnist_ray.dataset.csv_layout import (
@@ -14,6 +13,7 @@ from fmnist_ray.dataset.csv_layout import (
     write_csv_folder,
 )
 from fmnist_ray.errors import RequestError
+from tests.dataset.comparing import assert_same_arrays
 
 
 @pytest.fixture

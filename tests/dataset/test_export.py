@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from comparing import assert_same_arrays
 
 from fmnist_ray.dataset.arrays import fingerprint
 from fmnist_ray.dataset.export import SPLIT_FILE, export_dataset, split_off_validation
@@ -8,6 +7,7 @@ from fmnist_ray.dataset.layouts import Layout, read_folder
 from fmnist_ray.dataset.release import release_fingerprint
 from fmnist_ray.dataset.splits import load_indices
 from fmnist_ray.errors import RequestError
+from tests.dataset.comparing import assert_same_arrays
 
 
 @pytest.mark.parametrize("layout", list(Layout))

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from comparing import assert_same_arrays
 
 from fmnist_ray.dataset.arrays import Split
 from fmnist_ray.dataset.idx import (
@@ -18,6 +17,7 @@ from fmnist_ray.dataset.idx import (
 )
 from fmnist_ray.dataset.release import RELEASE, TEST_LABELS, TRAIN_IMAGES
 from fmnist_ray.errors import RequestError
+from tests.dataset.comparing import assert_same_arrays
 
 
 @pytest.mark.parametrize("compress", [True, False])

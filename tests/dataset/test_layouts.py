@@ -1,9 +1,9 @@
 import pytest
-from comparing import assert_same_arrays
 
 from fmnist_ray.dataset.export import export_dataset
 from fmnist_ray.dataset.layouts import Layout, detect_layout, read_folder
 from fmnist_ray.errors import RequestError
+from tests.dataset.comparing import assert_same_arrays
 
 LOOKED_FOR = ("train-images-idx3-ubyte", "fashion-mnist_train.csv", "train/0..9")
 

@@ -2,13 +2,13 @@ import gzip
 
 import numpy as np
 import pytest
-from comparing import assert_same_arrays
-from make_sample import make_sample
 
 from fmnist_ray.dataset import sample
 from fmnist_ray.dataset.idx import write_idx_folder
 from fmnist_ray.dataset.sample import SAMPLE_FOLDER, load_sample
 from fmnist_ray.errors import RequestError
+from tests.dataset.comparing import assert_same_arrays
+from tests.dataset.make_sample import make_sample
 
 
 def test_the_sample_is_small_even_and_verified():

@@ -5,7 +5,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from comparing import assert_same_arrays
 
 from fmnist_ray.dataset import sources
 from fmnist_ray.dataset.arrays import fingerprint
@@ -17,6 +16,7 @@ from fmnist_ray.dataset.progress import no_progress
 from fmnist_ray.dataset.release import RELEASE, TRAIN_IMAGES, release_fingerprint
 from fmnist_ray.dataset.sources import fetch_release, load_dataset
 from fmnist_ray.errors import RequestError
+from tests.dataset.comparing import assert_same_arrays
 
 ORIGINAL_PROXIES = {
     name: os.environ[name] for name in ("http_proxy", "https_proxy") if name in os.environ

@@ -1,7 +1,11 @@
+import numpy as np
 import pytest
 
-from fmnist_ray.dispatch.plan import Node
-from fmnist_ray.dispatch.resources import fit_demand, fit_resources
+from fmnist_ray.dispatch.plan import Node, plan
+from fmnist_ray.dispatch.resources import fit_demand, fit_resources, worthwhile
+from fmnist_ray.dispatch.units import FitUnit
+from fmnist_ray.training.config import FitConfig
+from fmnist_ray.training.ray_train import Resources
 
 
 @pytest.mark.parametrize(
@@ -33,3 +37,26 @@ def test_a_worker_group_counts_its_controller_and_the_waiting_trial() -> None:
     group = fit_demand(fit_resources([Node(cpus=8)], 2, None, None, "auto"))
     assert alone.overhead_memory == 0
     assert group.overhead_memory > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "epochs", "count", "slots"),
+    [
+        ("dnn", 6_000, 1, 8, 1),
+        ("dnn", 60_000, 12, 10, 4),
+        ("cnn", 60_000, 12, 5, 4),
+        ("cnn", 60_000, 1, 1, 2),
+    ],
+)
+def test_short_units_share_a_process(
+    model: str, images: int, epochs: int, count: int, slots: int
+) -> None:
+    config = FitConfig(model=model, epochs=epochs)
+    units = [FitUnit(str(n), config, n, np.arange(images)) for n in range(count)]
+    resources = Resources()
+    places = plan(100, [Node(cpus=4)], fit_demand(resources))
+    found = worthwhile(places, units, resources)
+    assert found.slots == slots
+    assert found.slots * found.waves >= 100 > found.slots * (found.waves - 1)
+    assert (found.limit == "CPU") == (slots == 4)
+    assert worthwhile(places, units, Resources(gpus=1)) == places

@@ -11,7 +11,8 @@ from fmnist_ray.dispatch.tasks import Outcome
 from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitResult, run_units
 from fmnist_ray.training.checkpoint_store import CheckpointStore
 from fmnist_ray.training.config import FitConfig
-from fmnist_ray.training.fit import FitData, fit
+from fmnist_ray.training.contract import FitData
+from fmnist_ray.training.fit import fit
 from fmnist_ray.training.ray_train import Resources
 
 pytestmark = pytest.mark.ray
@@ -51,7 +52,7 @@ def test_units_give_what_plain_fits_give(
         result = _value(results[unit.name])
         plain = fit(CONFIG, small_data, unit.seed)
         for name, value in plain.weights.items():
-            assert np.array_equal(result.weights[name], value.numpy())
+            assert np.array_equal(result.weights[name], value)
         assert result.test_probability.shape == (50, 10)
 
 
@@ -119,7 +120,7 @@ def test_a_killed_unit_goes_on_from_its_checkpoint(
     assert [row["epoch"] for row in result.history] == list(range(1, 31))
     plain = fit(config, small_data, 0)
     for name, value in plain.weights.items():
-        assert np.array_equal(result.weights[name], value.numpy())
+        assert np.array_equal(result.weights[name], value)
     # The epochs before the kill were told twice, but their times show they were trained once.
     assert sorted(set(epochs)) == list(range(1, 31))
     assert CheckpointStore(str(tmp_path)).load_for("victim", config, 0) is not None

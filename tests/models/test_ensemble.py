@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from fmnist_ray.models.config import EnsembleConfig, ModelConfig
-from fmnist_ray.models.ensemble import Ensemble, ensemble_weights
-from fmnist_ray.models.storage import load_model, save_model
+from fmnist_ray.models.ensemble import Ensemble
+from fmnist_ray.models.storage import ensemble_weights, load_model, save_model
 from fmnist_ray.models.torch_models import build_model
 from fmnist_ray.training.predict import predict
 

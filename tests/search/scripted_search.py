@@ -32,10 +32,10 @@ def scripted_fit(
     config: Any, data: Any, seed: int, resources: Any, on_epoch: Any, checkpoint: Any
 ) -> None:
     """Takes the place of `train_here`: accuracy grows with epochs and the learning rate."""
-    import torch
+    import numpy as np
 
     from fmnist_ray.training.checkpoint import Checkpoint
-    from fmnist_ray.training.fit import EpochEnd
+    from fmnist_ray.training.contract import EpochEnd
 
     history = list(checkpoint.history) if checkpoint is not None else []
     while len(history) < config.epochs:
@@ -45,7 +45,7 @@ def scripted_fit(
             stream.write(f"{config.learning_rate} {epoch}\n")
         accuracy = 0.3 + 5 * config.learning_rate + 0.01 * epoch
         history.append({"epoch": epoch, "validation_accuracy": accuracy, "seconds": EPOCH_SECONDS})
-        state = Checkpoint(config.model_dump(), seed, list(history), {"w": torch.ones(1)}, {})
+        state = Checkpoint(config.model_dump(), seed, list(history), {"w": np.ones(1)}, {})
         on_epoch(EpochEnd(history[-1], lambda state=state: state))
 
 

@@ -48,10 +48,10 @@ def _scripted(*outcomes: float) -> Any:
     raising, diverging = outcomes
 
     def fit(config: Any, data: Any, seed: int, resources: Any, on_epoch: Any, state: Any) -> None:
-        import torch
+        import numpy as np
 
         from fmnist_ray.training.checkpoint import Checkpoint
-        from fmnist_ray.training.fit import EpochEnd
+        from fmnist_ray.training.contract import EpochEnd
 
         if config.learning_rate == raising:
             raise RuntimeError("the disk is on fire")
@@ -60,7 +60,7 @@ def _scripted(*outcomes: float) -> Any:
             if config.learning_rate == diverging and epoch == 2:
                 raise DivergedError("the training loss became nan in epoch 2")
             history.append({"epoch": epoch, "validation_accuracy": 0.5, "seconds": 0.1})
-            saved = Checkpoint(config.model_dump(), seed, list(history), {"w": torch.ones(1)}, {})
+            saved = Checkpoint(config.model_dump(), seed, list(history), {"w": np.ones(1)}, {})
             on_epoch(EpochEnd(history[-1], lambda saved=saved: saved))
 
     return fit

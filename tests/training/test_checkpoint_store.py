@@ -1,7 +1,7 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from fmnist_ray.errors import RequestError
 from fmnist_ray.training.checkpoint import Checkpoint
@@ -12,7 +12,7 @@ CONFIG = FitConfig(model="dnn")
 
 
 def _checkpoint(seed: int = 1) -> Checkpoint:
-    return Checkpoint(CONFIG.model_dump(), seed, [{"epoch": 1}], {"w": torch.ones(2)}, {})
+    return Checkpoint(CONFIG.model_dump(), seed, [{"epoch": 1}], {"w": np.ones(2)}, {})
 
 
 @pytest.fixture(params=["folder", "uri"])

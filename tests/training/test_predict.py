@@ -1,16 +1,17 @@
 import numpy as np
 
+from fmnist_ray.models.storage import build_with
 from fmnist_ray.models.torch_models import build_model
 from fmnist_ray.training.config import FitConfig
-from fmnist_ray.training.fit import FitData, fit
+from fmnist_ray.training.contract import FitData
+from fmnist_ray.training.fit import fit
 from fmnist_ray.training.predict import predict
 
 
 def test_probabilities_are_those_that_training_reported(small_data: FitData) -> None:
     config = FitConfig(model="cnn", epochs=2)
     result = fit(config, small_data, 0)
-    module = build_model(config.architecture, 1)
-    module.load_state_dict(result.weights)
+    module = build_with(config.architecture, result.weights)
     assert small_data.validation is not None
     probability = predict(module, small_data.images[small_data.validation])
     assert probability.shape == (200, 10)
