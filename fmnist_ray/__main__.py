@@ -13,6 +13,7 @@ VERBS = {
     "tune": "the main job: search with Ray Tune, retrain the best, score it",
     "cross_validate": "k-fold cross-validation, folds in parallel as Ray tasks",
     "ensemble": "bootstrap and seed ensembles, members in parallel as Ray tasks",
+    "baselines": "tune and score SVM, random forest and logistic regression for comparison",
     "evaluate": "score a record's model on the test set",
     "doctor": "show what this machine offers and what would stop the verbs",
 }

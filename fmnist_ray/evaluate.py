@@ -163,6 +163,11 @@ def _require_model(run: Record, folder: Path, unit: str | None) -> None:
         raise RequestError(f"Unit {unit} of {run.path} {problem}. {having}")
     content = run.run()
     verb, status = content.get("verb", "?"), content.get("status", "?")
+    if verb == "baselines":
+        raise RequestError(
+            f"{run.path} is a record of `baselines`, which keeps predictions and no models. Its "
+            "figures are in metrics.json, its predictions in predictions.npz."
+        )
     resume = f"`{_go_on_command(verb, run)}`"
     if status == "running":
         remedy = f"Wait for `{verb}` to end; if it was killed, go on with it: {resume}."

@@ -249,3 +249,11 @@ def test_it_runs_as_a_module_and_on_a_record_that_was_moved(record: Record, tmp_
         check=True,
     )
     assert json.loads(done.stdout.splitlines()[-1])["record"] == str(moved)
+
+
+def test_a_record_of_classical_models_is_named_as_one_without_models(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, "classical", "baselines", "svm")
+    record.start("baselines", {}, 0, {})
+    record.end("complete")
+    with pytest.raises(RequestError, match=r"keeps predictions and no models.*metrics\.json"):
+        evaluate(str(record.path), data="sample", quiet=True)
