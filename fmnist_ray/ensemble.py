@@ -210,8 +210,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> "Table":
     from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(title="Accuracy on the test images", box=SIMPLE)
-    for column in ("Group", "Members", "Mean", "±", "Ensemble", "Gain", "Vote", "Out of bag"):
+    table = Table(title="Accuracy on the test images", box=SIMPLE, collapse_padding=True)
+    for column in ("Group", "N", "Mean", "±", "Ensemble", "Gain", "Vote", "Out of bag"):
         table.add_column(column, justify="left" if column == "Group" else "right", no_wrap=True)
     for row in rows:
         bag = row["out_of_bag_accuracy"]

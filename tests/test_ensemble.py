@@ -1,9 +1,11 @@
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from fmnist_ray import ensemble as verb
@@ -183,3 +185,21 @@ def test_each_configuration_goes_to_the_model_it_names(tmp_path: Path) -> None:
         verb._configurations(None, [str(tmp_path / "cnn.yaml")] * 2, [])
     with pytest.raises(RequestError, match="names no model"):
         verb._configurations("cnn", [str(tmp_path / "none.yaml")], [])
+
+
+def test_the_table_is_whole_on_a_narrow_terminal() -> None:
+    row = {
+        "group": "resnet bootstrap",
+        "members": 100,
+        "member_accuracy_mean": 0.9,
+        "member_accuracy_deviation": 0.01,
+        "ensemble_accuracy": 0.91,
+        "vote_accuracy": 0.905,
+        "gain": -0.01,
+        "out_of_bag_accuracy": 0.912,
+    }
+    out = io.StringIO()
+    Console(file=out, width=80).print(verb._table([row]))
+    assert "…" not in out.getvalue()
+    for figure in ("0.9000", "0.0100", "0.9100", "0.9050", "-0.0100", "0.9120"):
+        assert figure in out.getvalue()
