@@ -4,13 +4,10 @@ python -m fmnist_ray.baselines --models svm,random_forest,logistic_regression
 """
 
 import shlex
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from fmnist_ray.console import (
     AddressOption,
@@ -28,7 +25,6 @@ from fmnist_ray.console import (
     progress_bar,
     verb_app,
 )
-from fmnist_ray.dispatch.options import UnitOptions, begin_run, named_run
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.models.classical import MODEL_NAMES, PROCESS_MEMORY, svm_library
 
@@ -36,26 +32,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fmnist_ray.dataset.arrays import Dataset
-    from fmnist_ray.dispatch.tasks import Tell
+    from fmnist_ray.dispatch.classical_fits import BaselinesOptions
     from fmnist_ray.records import Record
-    from fmnist_ray.training.classical import ClassicalFit, ClassicalUnit, FitsLeft
+    from fmnist_ray.training.classical import ClassicalUnit
 
 app = verb_app("SVM, random forest and logistic regression for comparison, tuned.")
 VERB = "baselines"
-# A use of the run's seed besides those of `dispatch.seeds`.
-_SEEDS = 6
-
-
-class BaselinesOptions(UnitOptions):
-    """Options of a comparison.
-
-    Attributes:
-        models: Names from `MODEL_NAMES`, with commas between them.
-        validation_fraction: Share of the training images that settings are chosen by.
-    """
-
-    models: str = ",".join(MODEL_NAMES)
-    validation_fraction: float = 0.1
 
 
 def baselines(
@@ -108,6 +90,8 @@ def baselines(
     from rich.console import Console
 
     from fmnist_ray.dataset.sources import load_dataset
+    from fmnist_ray.dispatch.classical_fits import BaselinesOptions
+    from fmnist_ray.dispatch.options import named_run
 
     del as_json  # the command line prints the result
     console = Console(stderr=True, quiet=True) if quiet else messages()
@@ -141,7 +125,7 @@ def _known_models(text: str) -> str:
 
 
 def _run(
-    options: BaselinesOptions,
+    options: "BaselinesOptions",
     dataset: "Dataset",
     record: "Record | None",
     name: str | None,
@@ -150,8 +134,10 @@ def _run(
     console: "Console",
 ) -> dict[str, Any]:
     from fmnist_ray.dispatch.at_work import at_work
+    from fmnist_ray.dispatch.classical_fits import ClassicalFits, FitsProgress
+    from fmnist_ray.dispatch.options import begin_run
     from fmnist_ray.dispatch.plan import Demand, plan
-    from fmnist_ray.dispatch.seeds import unit_seed
+    from fmnist_ray.dispatch.seeds import CLASSICAL_FITS, unit_seed
     from fmnist_ray.dispatch.session import cluster_nodes, ray_session
     from fmnist_ray.training.classical import (
         FitsLeft,
@@ -168,7 +154,7 @@ def _run(
     )
     grids = {}
     for model in options.models.split(","):
-        seed = unit_seed(options.seed, _SEEDS, MODEL_NAMES.index(model))
+        seed = unit_seed(options.seed, CLASSICAL_FITS, MODEL_NAMES.index(model))
         grids[model] = grid_units(model, train, validation, seed)
     tried = [unit for units in grids.values() for unit in units]
     # Which settings they get is not known before the grids are done, but that they come.
@@ -193,8 +179,8 @@ def _run(
         if results != "results":
             go_on += f" --results {shlex.quote(results)}"
         with at_work(record, go_on, console, config=options.model_dump(mode="json")):
-            with _Progress(console, FitsLeft((tried, to_come), places.slots)) as progress:
-                fits = _Fits(record, dataset, options, places.slots, progress)
+            with FitsProgress(console, FitsLeft((tried, to_come), places.slots)) as progress:
+                fits = ClassicalFits(record, dataset, options, places.slots, progress)
                 fits.complete(tried)
                 best = [each for units in grids.values() if (each := best_unit(record, units))]
                 finals = [final_unit(unit, used) for unit in best]
@@ -225,129 +211,16 @@ def _show(metrics: dict[str, Any], best: "Sequence[ClassicalUnit]", console: "Co
     console.print(table)
 
 
-class _Fits:
-    """The fits of a record: those that it lacks are run, and each is written as it ends.
-
-    Attributes:
-        failures: Why each fit failed that did, by its name.
-    """
-
-    def __init__(
-        self,
-        record: "Record",
-        dataset: "Dataset",
-        options: BaselinesOptions,
-        slots: int,
-        progress: "_Progress",
-    ) -> None:
-        import ray
-
-        from fmnist_ray.training.classical import ClassicalData
-
-        self.failures: dict[str, str] = {}
-        self._record, self._dataset, self._options = record, dataset, options
-        self._slots, self._progress = slots, progress
-        images, labels = dataset.train.images, dataset.train.labels
-        self._shared = ray.put(ClassicalData(images, labels, dataset.test.images))
-
-    def complete(self, units: "Sequence[ClassicalUnit]") -> None:
-        """Runs those of the units that the record lacks."""
-        from fmnist_ray.dispatch.progress import clock
-        from fmnist_ray.dispatch.tasks import Task, run_tasks
-        from fmnist_ray.training.classical import is_done, write_failure, write_fit
-
-        missing = {unit.name: unit for unit in units if not is_done(self._record, unit)}
-        self._progress.skip([unit for unit in units if unit.name not in missing])
-        cpus = self._options.cpus or 1.0
-        for outcome in run_tasks(
-            _fit,
-            [Task(unit.name, (unit, [self._shared], int(cpus))) for unit in missing.values()],
-            self._slots,
-            cpus=cpus,
-            retries=self._options.retries,
-            on_retry=lambda name, why: self._progress.say(f"{name} is tried again: {why}"),
-        ):
-            unit, fit = missing[outcome.name], outcome.value
-            if outcome.failed:
-                why = self.failures[unit.name] = outcome.failures[-1]
-                write_failure(self._record, unit, outcome.failures)
-                self._progress.ended(unit, f"failed: {why}")
-                continue
-            split, labels = "test", self._dataset.test.labels
-            if unit.validation is not None:
-                split, labels = "validation", self._dataset.train.labels[unit.validation]
-            metrics = write_fit(self._record, unit, fit, labels, outcome.failures)
-            seconds = fit.fit_seconds + fit.predict_seconds
-            accuracy = f"{split} accuracy {metrics[f'{split}_accuracy']:.4f}"
-            self._progress.ended(unit, f"{accuracy} after {clock(seconds)}", seconds)
+def _shown(metrics: dict[str, Any]) -> dict[str, Any]:
+    low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
+    return {
+        "record": metrics["record"],
+        "best on validation": metrics["best_model"],
+        "test accuracy": f"{metrics['test_accuracy']:.4f} ({low:.4f} to {high:.4f})",
+    }
 
 
-def _fit(unit: "ClassicalUnit", shared: list[Any], threads: int, tell: "Tell") -> "ClassicalFit":
-    """What runs in the task."""
-    import ray
-
-    from fmnist_ray.training.classical import fit_unit
-
-    return fit_unit(unit, ray.get(shared[0]), threads)
-
-
-class _TimeLeft(ProgressColumn):
-    """Counts down to when the fits are expected to be done."""
-
-    def render(self, task: Task) -> Text:
-        from fmnist_ray.dispatch.progress import clock
-
-        ends = task.fields["ends"]
-        return Text("" if ends is None else f"about {clock(max(0, ends - time.monotonic()))} left")
-
-
-class _Progress:
-    """A line per ended fit; on a terminal also a bar over what the fits are expected to take."""
-
-    def __init__(self, console: "Console", left: "FitsLeft") -> None:
-        self._console, self._left = console, left
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), _TimeLeft())
-        hidden = console.quiet or not console.is_terminal
-        self._bar = Progress(*columns, console=console, transient=True, disable=hidden)
-        self._total = left.expected_seconds
-        self._task = self._bar.add_task(f"{len(left)} fits to go", total=self._total, ends=None)
-
-    def __enter__(self) -> "_Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def say(self, text: str) -> None:
-        """Prints a line above the bar."""
-        self._console.print(text, markup=False)
-
-    def skip(self, units: "Sequence[ClassicalUnit]") -> None:
-        """Those are complete already."""
-        for unit in units:
-            self._left.ended(unit.name)
-        if units:
-            self.say(f"{', '.join(unit.name for unit in units)}: complete already")
-        self._update()
-
-    def ended(self, unit: "ClassicalUnit", text: str, seconds: float | None = None) -> None:
-        """A fit is complete after so many seconds, or has failed; `text` says so to people."""
-        self.say(f"{unit.name}: {text}")
-        self._left.ended(unit.name, seconds)
-        self._update()
-
-    def _update(self) -> None:
-        seconds = self._left.seconds
-        self._bar.update(
-            self._task,
-            completed=self._total - self._left.expected_seconds,
-            description=f"{len(self._left)} fits to go",
-            ends=None if seconds is None else time.monotonic() + seconds,
-        )
-
-
-app.command()(command(baselines))
+app.command()(command(baselines, shown=_shown))
 
 
 def main() -> None:
