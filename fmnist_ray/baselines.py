@@ -202,7 +202,9 @@ def _show(metrics: dict[str, Any], best: "Sequence[ClassicalUnit]", console: "Co
     """Prints a table of the models' best."""
     from rich.table import Table
 
-    table = Table("Model", "Setting", "Validation", "Test", "Final fit (s)")
+    table = Table()
+    for column in ("Model", "Setting", "Validation", "Test", "Fit (s)"):
+        table.add_column(column, no_wrap=column != "Setting")
     for unit in best:
         setting = ", ".join(f"{key}={value}" for key, value in unit.settings.items())
         shown = {"validation_accuracy": ".4f", "test_accuracy": ".4f", "fit_seconds": ".1f"}

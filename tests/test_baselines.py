@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {"data": "sample", "train_size": 400, "quiet": True}
 # Settings that cannot do as well as the others are first, where a tie would choose them.
 GRIDS = {
     "svm": {"C": (10,), "gamma": (100, "scale")},
-    "random_forest": {"max_features": ("sqrt",), "min_samples_leaf": (100, 1)},
+    "random_forest": {"bootstrap": (False,), "min_samples_leaf": (100, 1)},
     "logistic_regression": {"C": (1e-8, 0.1)},
 }
 
@@ -49,15 +49,15 @@ def test_each_models_best_setting_is_scored_and_the_rest_is_not(
         "svm-c10-gamma-100",
         "svm-c10-gamma-scale",
         "svm-final",
-        "random_forest-features-sqrt-leaf100",
-        "random_forest-features-sqrt-leaf1",
+        "random_forest-bootstrap-false-leaf100",
+        "random_forest-bootstrap-false-leaf1",
         "random_forest-final",
         "logistic_regression-c1e-08",
         "logistic_regression-c0.1",
         "logistic_regression-final",
     }
     assert metrics["svm_best_unit"] == "svm-c10-gamma-scale"
-    assert metrics["random_forest_best_unit"] == "random_forest-features-sqrt-leaf1"
+    assert metrics["random_forest_best_unit"] == "random_forest-bootstrap-false-leaf1"
     assert metrics["logistic_regression_C"] == 0.1
     config = read_json(record / "units" / "svm-final" / "config.json")
     assert config == {"model": "svm", "C": 10, "gamma": "scale", "train_images": 400}

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from fmnist_ray import tune as tune_verb
 from fmnist_ray.dataset.sources import load_dataset
-from fmnist_ray.errors import RequestError
+from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.models.storage import load_model, load_weights
 from fmnist_ray.records import HISTORY_COLUMNS, Record, read_json
 from fmnist_ray.search.journal import Journal, read_events, trial_states
@@ -580,7 +580,7 @@ def test_a_time_budget_ends_the_trials_and_the_best_is_retrained(
         data="sample",
         trials=200,
         max_epochs=3,
-        time_budget="12s",
+        time_budget="30s",
         retrain_seeds=1,
         results=str(tmp_path),
         tensorboard=False,
@@ -590,6 +590,19 @@ def test_a_time_budget_ends_the_trials_and_the_best_is_retrained(
     states = ("complete", "stopped", "diverged", "failed", "unfinished")
     assert sum(metrics[f"trials_{state}"] for state in states) == metrics["trials"]
     assert "test_accuracy" in metrics
+
+
+@pytest.mark.ray
+def test_a_time_budget_too_short_for_an_epoch_says_so_and_can_be_raised(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"trials": 1, "max_epochs": 1, "retrain_seeds": 0, "quiet": True}
+    options |= {"data": "sample", "space": DNN, "tensorboard": False}
+    with pytest.raises(WorkError, match=r"--time-budget, 0\.01 seconds"):
+        tune(time_budget="0.01s", results=str(tmp_path), name="short", **options)
+    assert read_json(tmp_path / "short" / "run.json")["status"] == "failed"
+    metrics = tune(resume=str(tmp_path / "short"), time_budget="10m", quiet=True)
+    assert metrics["trials_complete"] == 1
 
 
 @pytest.mark.ray

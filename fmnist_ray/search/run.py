@@ -11,7 +11,7 @@ from fmnist_ray.dataset.splits import save_indices
 from fmnist_ray.dispatch.plan import Node, Plan, plan
 from fmnist_ray.dispatch.resources import fit_demand, fit_resources
 from fmnist_ray.dispatch.unit_records import adopt_model
-from fmnist_ray.errors import RequestError
+from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.models.storage import save_model
 from fmnist_ray.records import Record, write_predictions
 from fmnist_ray.search.data import SearchData
@@ -101,6 +101,11 @@ def run_search(
         states = run_sweep(sweep, FitData(images, labels, data.train, data.validation))
     metrics = sweep_metrics(states, journal, settings, places.slots)
     record.write_metrics(metrics)
+    if settings.time_budget is not None and not any(state.rows for state in states.values()):
+        raise WorkError(
+            f"No trial finished an epoch within --time-budget, {settings.time_budget:g} seconds. "
+            "Go on with a longer one, or with fewer images (--train-size) in a new search."
+        )
     _export_units(record, settings, data, states, space)
     if settings.retrain_seeds and best_trial(states, settings.metric, settings.mode):
         metrics |= _retrain(record, settings, space, data, states, nodes, resources, console)
