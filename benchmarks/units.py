@@ -101,7 +101,11 @@ def bare(fits: int, processes: int, images: int, epochs: int) -> float:
         assert process.stdout.readline() == "ready\n"
     begun = time.perf_counter()
     for process in started:
-        process.communicate("go\n")
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in started:
+        process.communicate()
     return time.perf_counter() - begun
 
 
