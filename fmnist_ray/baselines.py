@@ -171,7 +171,7 @@ def _run(
         console.print(f"plan: {places.describe('fits')}", markup=False)
         if "svm" in grids and svm_library() == "scikit-learn":
             console.print(
-                "svm: fitted by scikit-learn alone, ten times slower than with "
+                "svm: fitted by scikit-learn alone, which takes longer than with "
                 "scikit-learn-intelex, which is not installed or has no wheel for this system",
                 markup=False,
             )
