@@ -1,8 +1,15 @@
 """What this machine offers: its processor, and the CPUs and memory that a container leaves of it."""
 
+import ctypes
 import os
 import platform
+import sys
 from pathlib import Path
+
+# Options of glibc's mallopt: from which size on memory is taken from the system by itself, and how
+# much may lie unused before some is given back.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
+_KEPT_BYTES = 2**30
 
 
 def processor_name() -> str:
@@ -13,6 +20,17 @@ def processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor computes in bf16 (AVX-512 BF16 or AMX)."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return False
+    for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+        if line.startswith("flags"):
+            return bool({"avx512_bf16", "amx_bf16"} & set(line.split()))
+    return False
 
 
 def usable_cpus(cgroups: Path = Path("/sys/fs/cgroup")) -> float:
@@ -53,3 +71,18 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def keep_freed_memory() -> None:
+    """Has this process keep freed memory for its next use, where the C library is glibc.
+
+    Each training step frees and takes the same tens of megabytes. By default glibc gives them back
+    to the system at first, which clears every page anew: that made the first epoch of a process
+    two fifths longer, and all others some 5 %. The process never holds more than at its peak.
+    """
+    if sys.platform != "linux":
+        return
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            set_option(option, _KEPT_BYTES)

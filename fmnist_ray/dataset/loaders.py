@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_ray.dataset.arrays import Split
-from fmnist_ray.dataset.augmentation import Augmentation, augment
+from fmnist_ray.dataset.augmentation import Augmentation, augment_array
 from fmnist_ray.dataset.preparation import normalise, to_nchw
 from fmnist_ray.errors import RequestError
 
@@ -83,14 +83,11 @@ class _Batches:
         augmentation: Augmentation | None,
         seed: int,
     ) -> None:
-        import torch
-
         self._split = split
         self._indices = indices
         self._augmentation = augmentation
         # Not the seed itself: the order is drawn from that, and the two must not go together.
-        augmentation_seed = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
-        self._generator = torch.Generator().manual_seed(augmentation_seed)
+        self._generator = np.random.default_rng([seed, 1])
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -101,9 +98,7 @@ class _Batches:
         chosen = self._indices[np.asarray(positions)]
         pixels = self._split.images[chosen]
         if self._augmentation is not None and self._augmentation.any:
-            pixels = augment(
-                torch.from_numpy(pixels[:, np.newaxis]), self._augmentation, self._generator
-            ).numpy()[:, 0]
+            pixels = augment_array(pixels, self._augmentation, self._generator)
         images = torch.from_numpy(to_nchw(normalise(pixels)))
         labels = torch.from_numpy(self._split.labels[chosen].astype(np.int64))
         return images, labels

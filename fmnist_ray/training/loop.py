@@ -2,14 +2,31 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from fmnist_ray.models.config import Weights
 from fmnist_ray.training.checkpoint import Checkpoint, Row, lowest_loss_epoch
-from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.contract import EpochEnd, FitData, FitResult
+
+
+class CourseConfig(Protocol):
+    """What the course depends on; the rest of a configuration is the engine's."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training images."""
+        ...
+
+    @property
+    def early_stopping(self) -> int | None:
+        """Epochs without a lower validation loss after which training ends; None for never."""
+        ...
+
+    def model_dump(self) -> dict[str, Any]:
+        """All of it, for checkpoints."""
+        ...
 
 
 class Engine(Protocol):
@@ -53,7 +70,7 @@ class Engine(Protocol):
 
 def run_fit(
     engine: Engine,
-    config: FitConfig,
+    config: CourseConfig,
     data: FitData,
     seed: int,
     on_epoch: Callable[[EpochEnd], None] | None = None,
@@ -64,7 +81,7 @@ def run_fit(
 
 
 class _Course:
-    def __init__(self, engine: Engine, config: FitConfig, data: FitData, seed: int) -> None:
+    def __init__(self, engine: Engine, config: CourseConfig, data: FitData, seed: int) -> None:
         self.engine, self.config, self.data, self.seed = engine, config, data, seed
         validation = data.validation
         self.validation = validation if validation is not None and len(validation) else None

@@ -1,11 +1,11 @@
 """bf16 where the hardware computes with it, else fp32."""
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 
 from fmnist_ray.dataset.preparation import TRAIN_MEAN, TRAIN_STD
+from fmnist_ray.machine import cpu_has_bf16
 from fmnist_ray.training.config import Precision, PrecisionChoice
 
 
@@ -15,7 +15,7 @@ def resolve_precision(choice: PrecisionChoice, device: str) -> Precision:
         return choice
     if device.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if _cpu_has_bf16() else "fp32"
+    return "bf16" if cpu_has_bf16() else "fp32"
 
 
 def autocast(device: str, precision: Precision) -> AbstractContextManager[object]:
@@ -30,13 +30,3 @@ def prepare_batch(images: torch.Tensor, precision: Precision) -> torch.Tensor:
     # Scaled in float32: bf16 holds pixel values to 8 bits, but not their difference to the mean.
     values = images.float().sub_(TRAIN_MEAN * 255).div_(TRAIN_STD * 255)
     return values.bfloat16() if precision == "bf16" else values
-
-
-def _cpu_has_bf16() -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return False
-    for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-        if line.startswith("flags"):
-            return bool({"avx512_bf16", "amx_bf16"} & set(line.split()))
-    return False

@@ -7,7 +7,6 @@ batches from one array.
 
 import math
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -21,21 +20,15 @@ from fmnist_ray.models.dropout import reseed_dropout
 from fmnist_ray.models.torch_models import build_model
 from fmnist_ray.training.config import FitConfig, Precision
 from fmnist_ray.training.contract import Device, FitData
-from fmnist_ray.training.optimizers import (
-    build_optimizer,
-    load_optimizer_tensors,
-    optimizer_tensors,
-)
+from fmnist_ray.training.optimizers import Optimizer
 from fmnist_ray.training.precision import (
     autocast,
     prepare_batch,
     resolve_precision,
 )
-from fmnist_ray.training.schedules import learning_rate_factor
+from fmnist_ray.training.steps import AUGMENT, DROPOUT, epoch_steps
 
 _VALIDATION_BATCH = 500
-# Streams of random numbers, one for each use, so that turning one on changes no other.
-_SHUFFLE, _DROPOUT, _AUGMENT = 1, 2, 3
 
 
 class TorchEngine:
@@ -58,25 +51,32 @@ class TorchEngine:
         self.parallel: nn.Module = self.module
         if device.workers > 1:
             self.parallel = nn.parallel.DistributedDataParallel(self.module)
-        self.optimizer = build_optimizer(config, self.module.parameters())
+        self.optimizer = Optimizer(
+            config.optimizer,
+            self.module.parameters(),
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
 
     def train_epoch(self, epoch: int) -> tuple[float, float]:
         config, device = self.config, self.device
         self.parallel.train()
-        reseed_dropout(
-            self.module, np.random.SeedSequence([self.seed, epoch, _DROPOUT, device.rank])
-        )
+        drops = np.random.SeedSequence([self.seed, epoch, DROPOUT, device.rank])
+        reseed_dropout(self.module, drops)
         if device.name != "cpu":
-            torch.manual_seed(_derived(self.seed, epoch, _DROPOUT, device.rank))
-        generator = torch.Generator().manual_seed(_derived(self.seed, epoch, _AUGMENT, device.rank))
-        order = np.random.default_rng([self.seed, epoch, _SHUFFLE]).permutation(self.train)
-        batches = list(_batches(order, config.batch_size, device.workers))
-        steps_before, steps = (epoch - 1) * len(batches), config.epochs * len(batches)
+            torch.manual_seed(int(drops.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        generator = np.random.default_rng([self.seed, epoch, AUGMENT, device.rank])
+        steps = epoch_steps(
+            self.train,
+            self.seed,
+            epoch,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            schedule=config.schedule,
+            workers=device.workers,
+        )
         totals = torch.zeros(2, dtype=torch.float64, device=device.name)
-        for at, batch in enumerate(batches):
-            factor = learning_rate_factor(config.schedule, steps_before + at, steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = config.learning_rate * factor
+        for batch, factor in steps:
             # Each worker takes every n-th image of the batch, so that the step is over one
             # batch whatever their number.
             mine = torch.from_numpy(batch[device.rank :: device.workers]).to(device.name)
@@ -91,8 +91,7 @@ class TorchEngine:
             )
             # DistributedDataParallel averages over workers; their shares may differ by one image.
             (loss * (device.workers / len(batch))).backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            self.optimizer.step(config.learning_rate * factor)
             with torch.no_grad():
                 totals += torch.stack([loss.detach(), (logits.argmax(1) == labels).sum()])
         if device.workers > 1:
@@ -130,23 +129,10 @@ class TorchEngine:
         self.module.load_state_dict(_as_tensors(weights))
 
     def optimizer_state(self) -> Weights:
-        return _copied(optimizer_tensors(self.optimizer))
+        return _copied(self.optimizer.tensors())
 
     def load_optimizer_state(self, state: Weights) -> None:
-        load_optimizer_tensors(self.optimizer, _as_tensors(state))
-
-
-def _batches(order: np.ndarray, size: int, workers: int) -> Iterator[np.ndarray]:
-    """Slices of `order`; a last one too small for the workers joins the one before."""
-    starts = list(range(0, len(order), size))
-    if len(starts) > 1 and len(order) - starts[-1] < 2 * workers:
-        starts.pop()
-    for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
-        yield order[start:stop]
-
-
-def _derived(*key: int) -> int:
-    return int(np.random.SeedSequence(list(key)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        self.optimizer.load_tensors(_as_tensors(state))
 
 
 def _wrapped(images: np.ndarray) -> torch.Tensor:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fmnist_ray.dataset.augmentation import ERASED_AREA, Augmentation, augment
+from fmnist_ray.dataset.augmentation import ERASED_AREA, Augmentation, augment, augment_array
 from fmnist_ray.errors import RequestError
 
 TYPES = [torch.uint8, torch.float32, torch.bfloat16]
@@ -16,7 +16,7 @@ def images():
 
 
 def changed(images, augmentation, seed=0, fill=0.0):
-    return augment(images, augmentation, torch.Generator().manual_seed(seed), fill)
+    return augment(images, augmentation, np.random.default_rng(seed), fill)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -115,7 +115,7 @@ def test_a_rotation_brings_in_the_background():
 
 
 def test_erasing_covers_one_rectangle_of_some_images():
-    images = torch.ones(2_000, 1, 28, 28)
+    images = torch.ones(8_000, 1, 28, 28)
     erased = changed(images, Augmentation(erase_probability=0.25), fill=0)[:, 0] == 0
     areas = []
     for mask in erased[erased.any(dim=(1, 2))]:
@@ -125,12 +125,28 @@ def test_erasing_covers_one_rectangle_of_some_images():
             where = side.nonzero().flatten()
             assert len(where) == where[-1] - where[0] + 1  # ... without gaps
         areas.append(mask.float().mean().item())
-    assert 0.2 < len(areas) / 2_000 < 0.3
+    assert 0.23 < len(areas) / 8_000 < 0.27
     assert min(areas) > ERASED_AREA[0] * 0.7  # sides are whole pixels
     assert max(areas) < ERASED_AREA[1] * 1.1
     assert np.mean(areas) == pytest.approx(sum(ERASED_AREA) / 2, rel=0.1)
     everywhere = erased.float().mean(0)
     assert everywhere.min() > 0
+
+
+@pytest.mark.parametrize("fill", [0, 7])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_arrays_are_changed_as_tensors_are(images, dtype, fill):
+    given = images.squeeze(1).numpy().astype(dtype)
+    moved = Augmentation(shift_pixels=3, flip=True, erase_probability=0.5)
+    found = augment_array(given, moved, np.random.default_rng(3), fill)
+    expected = changed(torch.from_numpy(given)[:, None], moved, 3, fill).squeeze(1).numpy()
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, expected)
+    turned = augment_array(given, EVERYTHING, np.random.default_rng(3), fill)
+    expected = changed(torch.from_numpy(given)[:, None], EVERYTHING, 3, fill).squeeze(1).numpy()
+    # The two round their coordinates differently, in the fifth digit.
+    assert np.abs(turned.astype(float) - expected).max() <= 1
+    assert np.array_equal(augment_array(given, Augmentation(), np.random.default_rng(0)), given)
 
 
 @pytest.mark.parametrize(

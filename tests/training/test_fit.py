@@ -10,7 +10,6 @@ from fmnist_ray.training.checkpoint import Checkpoint
 from fmnist_ray.training.config import OPTIMIZER_NAMES, FitConfig
 from fmnist_ray.training.contract import Device, EpochEnd, FitData, FitResult
 from fmnist_ray.training.fit import fit
-from fmnist_ray.training.torch_engine import _batches
 
 TIMES = ("seconds", "images_per_second")
 
@@ -118,17 +117,6 @@ def test_a_loss_that_is_no_number_is_reported_with_its_cause(small_data: FitData
     config = FitConfig(model="dnn", optimizer="sgd", learning_rate=100.0, schedule="constant")
     with pytest.raises(DivergedError, match="learning rate 100"):
         fit(config, small_data, 0, Device(precision="fp32"))
-
-
-@pytest.mark.parametrize(("count", "size", "workers"), [(600, 128, 1), (601, 100, 2), (7, 64, 2)])
-def test_every_image_is_seen_once_an_epoch(count: int, size: int, workers: int) -> None:
-    order = np.random.default_rng(0).permutation(count)
-    batches = list(_batches(order, size, workers))
-    assert np.array_equal(np.concatenate(batches), order)
-    for batch in batches:
-        shares = [len(batch[rank::workers]) for rank in range(workers)]
-        assert min(shares) >= 1
-        assert max(shares) - min(shares) <= 1
 
 
 def test_bf16_and_fp32_agree_closely(small_data: FitData) -> None:
