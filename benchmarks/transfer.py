@@ -95,7 +95,7 @@ def _table(arguments: argparse.Namespace, results: Path) -> Table:
         table.add_row("features found: command to first epoch's end", f"{seconds:.1f} s", "5 s")
     if arguments.finetune:
         tuned, measured = run("--name", "transfer-finetune", "--mode", "finetune")
-        accuracy = tuned["finetune_test_accuracy"]
+        accuracy = tuned["test_accuracy"]
         table.add_row("last block fine-tuned, test accuracy", f"{accuracy:.4f}", "")
         table.add_row("minutes", f"{measured.seconds / 60:.0f}", "")
         table.add_row("memory of driver and task", f"{measured.training_gib:.2f} GiB", "3 GiB")

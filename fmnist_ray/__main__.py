@@ -14,6 +14,7 @@ VERBS = {
     "cross_validate": "k-fold cross-validation, folds in parallel as Ray tasks",
     "ensemble": "bootstrap and seed ensembles, members in parallel as Ray tasks",
     "baselines": "tune and score SVM, random forest and logistic regression for comparison",
+    "transfer": "VGG16 or VGG19 with a new output layer, or its last blocks trained on",
     "evaluate": "score a record's model on the test set",
     "doctor": "show what this machine offers and what would stop the verbs",
 }

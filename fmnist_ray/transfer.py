@@ -179,10 +179,8 @@ def transfer(
 
 
 def _shown(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    prefix = "finetune_" if metrics["mode"] == "finetune" else ""
-
     def figure(key: str) -> str:
-        return f"{metrics[f'{prefix}{key}']:.4f}"
+        return f"{metrics[key]:.4f}"
 
     low, high = figure("test_accuracy_low"), figure("test_accuracy_high")
     return {

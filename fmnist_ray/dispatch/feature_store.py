@@ -20,6 +20,7 @@ from fmnist_ray.dataset.arrays import Bytes
 from fmnist_ray.dataset.cache import cache_folder
 from fmnist_ray.dataset.staging import staged_file
 from fmnist_ray.errors import WorkError
+from fmnist_ray.machine import cpu_has_bf16
 from fmnist_ray.models.vgg import TransferConfig
 from fmnist_ray.records import read_json, write_json, write_whole
 from fmnist_ray.training.config import Precision, PrecisionChoice
@@ -227,6 +228,4 @@ def features_precision(choice: PrecisionChoice, gpus: float) -> Precision:
         return choice
     if gpus:
         return "bf16"
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.exists() else set()
-    return "bf16" if {"avx512_bf16", "amx_bf16"} & flags else "fp32"
+    return "bf16" if cpu_has_bf16() else "fp32"

@@ -15,6 +15,7 @@ from fmnist_ray.dispatch.feature_store import FeatureSet
 from fmnist_ray.dispatch.plan import GIB
 from fmnist_ray.dispatch.tasks import Task, Tell, run_tasks
 from fmnist_ray.errors import WorkError
+from fmnist_ray.machine import keep_freed_memory
 from fmnist_ray.models.config import Weights
 
 # Measured with torch 2.15 on Linux: a process that computes features, shared memory apart.
@@ -117,6 +118,7 @@ def _compute(
     from fmnist_ray.models.vgg_torch import build_features, to_backbone_input
 
     del tell
+    keep_freed_memory()
     torch.set_num_threads(max(1, threads))
     device = "cuda" if gpus else "cpu"
     dtype = torch.bfloat16 if features.precision == "bf16" else torch.float32

@@ -22,6 +22,7 @@ from fmnist_ray.evaluation.metrics import (
     accuracy_summary,
     negative_log_likelihood,
 )
+from fmnist_ray.machine import keep_freed_memory
 from fmnist_ray.models.config import Weights
 from fmnist_ray.models.vgg import Origin, save_transferred
 from fmnist_ray.records import Record, read_json, write_json, write_predictions
@@ -140,10 +141,10 @@ def finetune_blocks(
         "epochs": metrics["epochs"],
         "train_images": metrics["train_images"],
         "validation_images": len(unit.validation),
-        "finetune_train_accuracy": metrics["train_accuracy"],
-        "finetune_validation_accuracy": metrics["validation_accuracy"],
-        "finetune_validation_loss": metrics["validation_loss"],
-        **accuracy_summary(dataset.test.labels, stored["probability"], "finetune_test"),
+        "train_accuracy": metrics["train_accuracy"],
+        "validation_accuracy": metrics["validation_accuracy"],
+        "validation_loss": metrics["validation_loss"],
+        **accuracy_summary(dataset.test.labels, stored["probability"], "test"),
         "finetune_seconds": round(metrics["busy_seconds"], 1),
     }
 
@@ -193,7 +194,8 @@ def _finetune(
     import ray
 
     from fmnist_ray.training.contract import Device, EpochEnd, FitData
-    from fmnist_ray.training.finetune import FinetuneFit
+    from fmnist_ray.training.finetune import FinetuneEngine
+    from fmnist_ray.training.loop import run_fit
     from fmnist_ray.training.train_locally import train_locally
 
     start, images, labels, test_images = ray.get(shared)
@@ -218,11 +220,12 @@ def _finetune(
         tell(end.row)
 
     def run() -> FinetuneResult:
-        fit = FinetuneFit(unit.config, start, data, unit.seed, device)
-        history = fit.run(on_epoch, checkpoint)
-        return FinetuneResult(
-            fit.weights(), history, fit.predict(images[unit.validation]), fit.predict(test_images)
-        )
+        keep_freed_memory()
+        engine = FinetuneEngine(unit.config, start, data, unit.seed, device)
+        fitted = run_fit(engine, unit.config, data, unit.seed, on_epoch, checkpoint)
+        assert fitted.probability is not None
+        predicted = engine.predict(test_images)
+        return FinetuneResult(fitted.weights, fitted.history, fitted.probability, predicted)
 
     return train_locally(run)
 

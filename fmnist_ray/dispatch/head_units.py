@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist_ray.dispatch.seeds import unit_seed
+from fmnist_ray.dispatch.seeds import HEAD_FITS, HEAD_SEARCH, unit_seed
 from fmnist_ray.dispatch.unit_records import UnitsRun
 from fmnist_ray.training.head import HeadConfig
 
 FINAL = "final"
-# Uses of the run's seed besides those of `dispatch.seeds`.
-HEAD_SEARCH, HEAD_FITS, FINETUNE_FIT = 7, 8, 9
 _LEARNING_RATES, _WEIGHT_DECAYS = (2e-3, 6e-2), (1e-4, 1e-1)
 _BATCH_SIZES = (64, 128, 256, 512)
 

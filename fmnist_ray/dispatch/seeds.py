@@ -4,6 +4,7 @@ import numpy as np
 
 # One use, one stream of a run's seed.
 RETRAIN, FOLDS, FOLD_FITS, MEMBER_FITS, BOOTSTRAP, CLASSICAL_FITS = 1, 2, 3, 4, 5, 6
+HEAD_SEARCH, HEAD_FITS, FINETUNE_FIT = 7, 8, 9
 
 
 def unit_seed(seed: int, use: int, *numbers: int) -> int:

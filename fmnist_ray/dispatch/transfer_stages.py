@@ -16,7 +16,6 @@ from fmnist_ray.dispatch.features import PROCESS_MEMORY, block_count, make_featu
 from fmnist_ray.dispatch.finetuning import FinetuneUnit, finetune_blocks
 from fmnist_ray.dispatch.head_units import (
     FINAL,
-    FINETUNE_FIT,
     HeadUnit,
     best_head,
     final_head,
@@ -27,7 +26,7 @@ from fmnist_ray.dispatch.heads import HeadData, fit_heads
 from fmnist_ray.dispatch.plan import Demand, Node, plan
 from fmnist_ray.dispatch.progress import clock
 from fmnist_ray.dispatch.resources import fit_demand, fit_resources
-from fmnist_ray.dispatch.seeds import unit_seed
+from fmnist_ray.dispatch.seeds import FINETUNE_FIT, unit_seed
 from fmnist_ray.dispatch.transfer_options import TransferOptions
 from fmnist_ray.dispatch.unit_records import (
     TEST_PREDICTIONS_FILE,

@@ -20,6 +20,8 @@ from fmnist_ray.records import read_json, write_json, write_whole
 if TYPE_CHECKING:
     from torch import nn
 
+    from fmnist_ray.models.vgg import TransferConfig
+
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 
@@ -56,7 +58,9 @@ def ensemble_weights(members: Mapping[str, Weights]) -> Weights:
     }
 
 
-def load_model(folder: Path) -> tuple["nn.Module", ModelConfig | EnsembleConfig]:
+def load_model(
+    folder: Path,
+) -> tuple["nn.Module", "ModelConfig | EnsembleConfig | TransferConfig"]:
     """Loads a saved model, ready to predict (evaluation mode).
 
     Raises:
@@ -64,6 +68,10 @@ def load_model(folder: Path) -> tuple["nn.Module", ModelConfig | EnsembleConfig]
     """
     description = read_json(folder / DESCRIPTION_FILE)
     architecture = description.get("architecture")
+    if isinstance(architecture, dict) and "backbone" in architecture:
+        from fmnist_ray.models.vgg_torch import load_transferred
+
+        return load_transferred(folder)
     several = isinstance(architecture, dict) and "ensemble" in architecture
     config: ModelConfig | EnsembleConfig
     try:

@@ -5,10 +5,7 @@ them (Kumar et al. 2022, arXiv:2202.10054).
 """
 
 import math
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,21 +15,17 @@ from torch.nn import functional
 
 from fmnist_ray.dataset.augmentation import Augmentation, augment
 from fmnist_ray.errors import DivergedError
-from fmnist_ray.evaluation.metrics import accuracy as accuracy_of
-from fmnist_ray.evaluation.metrics import negative_log_likelihood
 from fmnist_ray.models.config import Weights
 from fmnist_ray.models.vgg import TransferConfig, block_start
 from fmnist_ray.models.vgg_torch import build_features, to_backbone_input
-from fmnist_ray.training.checkpoint import Checkpoint, Row
 from fmnist_ray.training.config import Precision
-from fmnist_ray.training.contract import Device, EpochEnd, FitData
+from fmnist_ray.training.contract import Device, FitData
 from fmnist_ray.training.head import CLASSES
-from fmnist_ray.training.optimizers import load_optimizer_tensors, optimizer_tensors
+from fmnist_ray.training.optimizers import Optimizer
 from fmnist_ray.training.precision import autocast, resolve_precision
-from fmnist_ray.training.schedules import learning_rate_factor
+from fmnist_ray.training.steps import AUGMENT, epoch_steps
 
 _BATCH = 125
-_SHUFFLE, _AUGMENT = 1, 2
 
 
 class FinetuneConfig(TransferConfig):
@@ -46,6 +39,7 @@ class FinetuneConfig(TransferConfig):
         epochs: Passes over the training images.
         shift_pixels: Training images are moved by up to this many pixels each way.
         flip: Every second one is mirrored.
+        early_stopping: As of `FitConfig`.
     """
 
     learning_rate: float = Field(default=0.0002, gt=0.0)
@@ -55,6 +49,7 @@ class FinetuneConfig(TransferConfig):
     epochs: int = Field(default=20, ge=1)
     shift_pixels: int = Field(default=2, ge=0)
     flip: bool = True
+    early_stopping: int | None = Field(default=None, ge=1)
 
     @property
     def architecture(self) -> TransferConfig:
@@ -75,8 +70,8 @@ class Start:
     head: Weights
 
 
-class FinetuneFit:
-    """One such training; what is random in an epoch depends on (seed, epoch) only.
+class FinetuneEngine:
+    """Trains them in torch; see `training.loop.Engine`. Its weights are those that it trains.
 
     Args:
         config: The classifier and its training.
@@ -105,40 +100,12 @@ class FinetuneFit:
             f"features.{name}": each for name, each in self.blocks.named_parameters()
         }
         self.own |= {f"head.{name}": each for name, each in self.head.named_parameters()}
-        self._load(start.head)
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": list(self.blocks.parameters()), "peak": config.learning_rate},
-                {"params": list(self.head.parameters()), "peak": config.head_learning_rate},
-            ],
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-        self.history: list[Row] = []
-
-    def run(
-        self,
-        on_epoch: Callable[[EpochEnd], None] | None = None,
-        checkpoint: Checkpoint | None = None,
-    ) -> list[Row]:
-        """Trains to the end, from the checkpoint if there is one.
-
-        Returns:
-            A row per epoch.
-
-        Raises:
-            DivergedError: The training loss became infinite or no number.
-        """
-        if checkpoint is not None:
-            self._load(checkpoint.weights)
-            tensors = {k: torch.from_numpy(np.array(v)) for k, v in checkpoint.optimizer.items()}
-            load_optimizer_tensors(self.optimizer, tensors)
-            self.history = list(checkpoint.history)
-        while len(self.history) < self.config.epochs:
-            self.history.append(self._epoch(len(self.history) + 1))
-            if on_epoch is not None:
-                on_epoch(EpochEnd(self.history[-1], self._checkpoint))
-        return self.history
+        self.load_weights(start.head)
+        decay = config.weight_decay
+        self.optimizers = {
+            "blocks": Optimizer("adamw", self.blocks.parameters(), weight_decay=decay),
+            "head": Optimizer("adamw", self.head.parameters(), weight_decay=decay),
+        }
 
     def weights(self) -> Weights:
         """What was trained: the head and the unfrozen convolutions."""
@@ -146,6 +113,29 @@ class FinetuneFit:
             name: np.array(each.detach().cpu().numpy(), order="C")
             for name, each in self.own.items()
         }
+
+    def load_weights(self, weights: Weights) -> None:
+        with torch.no_grad():
+            for name, value in weights.items():
+                self.own[name].copy_(torch.from_numpy(np.array(value)))
+
+    def optimizer_state(self) -> Weights:
+        return {
+            f"{part}/{name}": np.array(each.detach().cpu().numpy(), order="C")
+            for part, optimizer in self.optimizers.items()
+            for name, each in optimizer.tensors().items()
+        }
+
+    def load_optimizer_state(self, state: Weights) -> None:
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+        for part, optimizer in self.optimizers.items():
+            mine = f"{part}/"
+            optimizer.load_tensors(
+                {k.removeprefix(mine): v for k, v in tensors.items() if k.startswith(mine)}
+            )
+
+    def probabilities(self, indices: np.ndarray) -> np.ndarray:
+        return self.predict(self.data.images[indices])
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities (n, 10) of uint8 images (n, 28, 28)."""
@@ -158,35 +148,21 @@ class FinetuneFit:
                 parts.append(logits.softmax(1).cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, CLASSES), np.float32)
 
-    def _epoch(self, epoch: int) -> Row:
-        started = time.perf_counter()
-        loss, accuracy = self._train_epoch(epoch)
-        trained = time.perf_counter()
-        row: Row = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}
-        validation = self.data.validation
-        if validation is not None and len(validation):
-            probability = self.predict(self.data.images[validation])
-            labels = self.data.labels[validation]
-            row["validation_loss"] = negative_log_likelihood(labels, probability)
-            row["validation_accuracy"] = accuracy_of(labels, probability)
-        row["seconds"] = time.perf_counter() - started
-        row["images_per_second"] = len(self.data.train) / (trained - started)
-        return row
-
-    def _train_epoch(self, epoch: int) -> tuple[float, float]:
+    def train_epoch(self, epoch: int) -> tuple[float, float]:
         config = self.config
         self.blocks.train()
-        generator = torch.Generator().manual_seed(_derived(self.seed, epoch, _AUGMENT))
+        generator = np.random.default_rng([self.seed, epoch, AUGMENT])
         augmentation = Augmentation(shift_pixels=config.shift_pixels, flip=config.flip)
-        order = np.random.default_rng([self.seed, epoch, _SHUFFLE]).permutation(self.data.train)
-        starts = range(0, len(order), config.batch_size)
-        steps = config.epochs * len(starts)
+        steps = epoch_steps(
+            self.data.train,
+            self.seed,
+            epoch,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            schedule="one_cycle",
+        )
         total_loss, correct = 0.0, 0
-        for at, first in enumerate(starts, start=(epoch - 1) * len(starts)):
-            factor = learning_rate_factor("one_cycle", at, steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["peak"] * factor
-            batch = order[first : first + config.batch_size]
+        for batch, factor in steps:
             images = augment(
                 torch.from_numpy(self.data.images[batch]).unsqueeze(1), augmentation, generator
             )
@@ -195,8 +171,8 @@ class FinetuneFit:
             logits = self._logits(images.to(self.device.name))
             loss = functional.cross_entropy(logits, labels)
             loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            self.optimizers["blocks"].step(config.learning_rate * factor)
+            self.optimizers["head"].step(config.head_learning_rate * factor)
             total_loss += float(loss.detach()) * len(batch)
             correct += int((logits.argmax(1) == labels).sum())
         if not math.isfinite(total_loss):
@@ -204,7 +180,7 @@ class FinetuneFit:
                 f"the training loss became {total_loss} in epoch {epoch} (fine-tuning, learning "
                 f"rate {config.learning_rate:g})"
             )
-        return total_loss / len(order), correct / len(order)
+        return total_loss / len(steps.order), correct / len(steps.order)
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         inputs = to_backbone_input(images.float() / 255, self.config.input_size)
@@ -214,20 +190,3 @@ class FinetuneFit:
             features = self.blocks(hidden).flatten(1)
         logits: torch.Tensor = self.head(features.float())
         return logits
-
-    def _load(self, weights: Mapping[str, np.ndarray]) -> None:
-        with torch.no_grad():
-            for name, value in weights.items():
-                self.own[name].copy_(torch.from_numpy(np.array(value)))
-
-    def _checkpoint(self) -> Checkpoint:
-        optimizer = {
-            name: np.array(each.detach().cpu().numpy(), order="C")
-            for name, each in optimizer_tensors(self.optimizer).items()
-        }
-        config: dict[str, Any] = self.config.model_dump()
-        return Checkpoint(config, self.seed, list(self.history), self.weights(), optimizer)
-
-
-def _derived(*key: int) -> int:
-    return int(np.random.SeedSequence(list(key)).generate_state(1, np.uint64)[0] >> np.uint64(1))
