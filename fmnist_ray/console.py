@@ -71,6 +71,12 @@ ModelOption = Annotated[
     str | None,
     typer.Option("--model", metavar="dnn|cnn|resnet", help="The model.  [default: cnn]"),
 ]
+FrameworkOption = Annotated[
+    str | None,
+    typer.Option(
+        "--framework", metavar="NAME", help="torch or tensorflow (DNN, CNN).  [default: torch]"
+    ),
+]
 ConfigOption = Annotated[
     str | None,
     typer.Option(

@@ -12,6 +12,7 @@ from fmnist_ray.console import (
     AddressOption,
     ConfigOption,
     DataOption,
+    FrameworkOption,
     JsonOption,
     MaxConcurrentOption,
     ModelOption,
@@ -52,6 +53,7 @@ def cross_validate(
     model: ModelOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
+    framework: FrameworkOption = None,
     workers: WorkersOption = None,
     cpus: UnitCpusOption = None,
     gpus: UnitGpusOption = None,
@@ -97,10 +99,10 @@ def cross_validate(
     del as_json  # the command line prints the result
     console = Console(stderr=True, quiet=True) if quiet else messages()
     record = named_run(results, name, VERB)
-    described = model is not None or config is not None or bool(set_)
+    described = any((model, config, set_, framework))
     fit = None
     if record is None or described:
-        fit = read_configuration(model, config, set_ or []).model_dump()
+        fit = read_configuration(model, config, set_ or [], framework).model_dump()
     asked = {
         "fit": fit,
         "folds": folds,

@@ -11,6 +11,7 @@ import typer
 from fmnist_ray.console import (
     AddressOption,
     DataOption,
+    FrameworkOption,
     JsonOption,
     MaxConcurrentOption,
     PrecisionOption,
@@ -74,6 +75,7 @@ def ensemble(
         ),
     ] = None,
     set_: SetOption = None,
+    framework: FrameworkOption = None,
     workers: WorkersOption = None,
     cpus: UnitCpusOption = None,
     gpus: UnitGpusOption = None,
@@ -115,8 +117,8 @@ def ensemble(
     console = Console(stderr=True, quiet=True) if quiet else messages()
     record = named_run(results, name, VERB)
     fits = None
-    if record is None or models is not None or config or set_:
-        fits = _configurations(models, config or [], set_ or [])
+    if record is None or any((models, config, set_, framework)):
+        fits = _configurations(models, config or [], set_ or [], framework)
     asked = {
         "fits": fits,
         "members": members,
@@ -157,7 +159,10 @@ def ensemble(
 
 
 def _configurations(
-    models: str | None, configs: Sequence[str], settings: Sequence[str]
+    models: str | None,
+    configs: Sequence[str],
+    settings: Sequence[str],
+    framework: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The configuration of each model."""
     from fmnist_ray.models.config import MODEL_NAMES
@@ -192,7 +197,8 @@ def _configurations(
         if setting.partition("=")[0].strip() == "model":
             raise RequestError(f"--set {setting}: name the models with --models.")
     return {
-        model: read_configuration(model, given.get(model), settings).model_dump() for model in names
+        model: read_configuration(model, given.get(model), settings, framework).model_dump()
+        for model in names
     }
 
 

@@ -13,6 +13,7 @@ from fmnist_ray.console import (
     AddressOption,
     ConfigOption,
     DataOption,
+    FrameworkOption,
     JsonOption,
     ModelOption,
     NameOption,
@@ -42,6 +43,7 @@ def train(
     model: ModelOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
+    framework: FrameworkOption = None,
     workers: WorkersOption = 0,
     cpus: Annotated[
         float | None,
@@ -98,8 +100,8 @@ def train(
     del as_json  # the command line prints the result
     console = Console(stderr=True, quiet=True) if quiet else messages()
     if resume is not None:
-        given = {"model": model, "config": config, "set": set_, "name": name}
-        for option, value in {**given, "train-size": train_size}.items():
+        given = {"model": model, "config": config, "set": set_, "framework": framework}
+        for option, value in {**given, "name": name, "train-size": train_size}.items():
             if value:
                 raise RequestError(
                     f"--{option} cannot be given with --resume: the record {resume} has its own. "
@@ -113,7 +115,7 @@ def train(
     else:
         record = None
         request = {
-            "fit": read_configuration(model, config, set_ or []).model_dump(),
+            "fit": read_configuration(model, config, set_ or [], framework).model_dump(),
             "workers": workers,
             "cpus": cpus,
             "gpus": gpus,

@@ -15,6 +15,7 @@ import typer
 from fmnist_ray.console import (
     AddressOption,
     DataOption,
+    FrameworkOption,
     JsonOption,
     NameOption,
     QuietOption,
@@ -119,6 +120,7 @@ def tune(
             help="Stop the trials after, say, 30m or 1h30m, then retrain the best. [default: none]",
         ),
     ] = None,
+    framework: FrameworkOption = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -229,14 +231,15 @@ def tune(
         "data": data,
     }
     if resume is None:
-        settings = _within_grid(_new_settings(asked, space), trials)
+        settings = _within_grid(_new_settings(asked, space, framework), trials)
         record = None
     else:
-        if name is not None or space is not None:
-            raise RequestError(
-                f"--{'name' if name else 'space'} cannot be given with --resume: the record "
-                f"{resume} has its own. Leave it out."
-            )
+        for option, value in {"name": name, "space": space, "framework": framework}.items():
+            if value is not None:
+                raise RequestError(
+                    f"--{option} cannot be given with --resume: the record {resume} has its own. "
+                    "Leave it out."
+                )
         record = Record.open(resume)
         settings = load_settings(record, Path(resume)).changed(asked)
         settings = _within_grid(settings, settings.trials)
@@ -303,13 +306,17 @@ def _number(text: str | None, option: str) -> float | None:
         raise RequestError(f"{option} is {text!r}. Give a number or `auto`.") from None
 
 
-def _new_settings(asked: dict[str, Any], space: str | None) -> "SearchSettings":
+def _new_settings(
+    asked: dict[str, Any], space: str | None, framework: str | None
+) -> "SearchSettings":
     from fmnist_ray.search.settings import SearchSettings
     from fmnist_ray.search.space import load_space
 
     source = space or DEFAULT_SPACE
-    loaded = load_space(source).as_dict()
-    return SearchSettings.checked({**asked, "space": loaded, "space_source": source})
+    loaded = load_space(source)
+    if framework is not None:
+        loaded = loaded.with_fixed("framework", framework, "--framework")
+    return SearchSettings.checked({**asked, "space": loaded.as_dict(), "space_source": source})
 
 
 def _within_grid(settings: "SearchSettings", asked: int | None) -> "SearchSettings":

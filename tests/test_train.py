@@ -9,16 +9,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from fmnist_ray import train as train_verb
+from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.errors import RequestError
 from fmnist_ray.models.storage import load_model
 from fmnist_ray.records import Record, read_json
 from fmnist_ray.train import train
 from fmnist_ray.training.config import FitConfig
+from fmnist_ray.training.predict import predict
 
 SMALL: dict[str, Any] = {"model": "dnn", "data": "sample", "train_size": 400, "quiet": True}
 
@@ -58,6 +61,23 @@ def test_a_worker_gives_the_weights_of_local_mode(ray_cluster: None, tmp_path: P
         assert torch.equal(value, weights[1][name])
 
 
+@pytest.mark.ray
+def test_a_model_of_tensorflow_is_a_model_like_any_other(ray_cluster: None, tmp_path: Path) -> None:
+    options: dict[str, Any] = {**SMALL, "model": "cnn", "precision": "fp32"}
+    metrics = train(
+        framework="tensorflow", set_=["epochs=2"], results=str(tmp_path), name="keras", **options
+    )
+    record = Path(metrics["record"])
+    assert read_json(record / "run.json")["config"]["fit"]["framework"] == "tensorflow"
+    module, config = load_model(record)
+    assert config.model == "cnn"
+    with np.load(record / "units" / "fit" / "predictions.npz") as found:
+        images = load_dataset("sample").train.images[found["index"]]
+        np.testing.assert_allclose(predict(module, images), found["probability"], atol=1e-4)
+        right = (found["probability"].argmax(1) == found["label"]).mean()
+    assert right == pytest.approx(metrics["validation_accuracy"])
+
+
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
@@ -66,6 +86,8 @@ def test_a_worker_gives_the_weights_of_local_mode(ray_cluster: None, tmp_path: P
         (["--set", "epochs=many"], ["epochs", "many"]),
         (["--set", "optimizer=adagrad"], ["adagrad", "rmsprop"]),
         (["--model", "lenet"], ["lenet", "resnet"]),
+        (["--framework", "jax"], ["jax", "tensorflow"]),
+        (["--framework", "tensorflow", "--model", "resnet"], ["resnet", "torch only", "`cnn`"]),
         (["--config", "missing.yaml"], ["missing.yaml"]),
         (["--precision", "fp8"], ["fp8", "bf16"]),
         (["--resume", "/nowhere"], ["/nowhere"]),

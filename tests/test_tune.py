@@ -55,6 +55,11 @@ def _refused(*options: str, results: Path) -> str:
         (["--scheduler", "hyperband"], ["--scheduler", "hyperband", "median"]),
         (["--metric", "test_accuracy"], ["--metric", "validation_loss"]),
         (["--precision", "fp8"], ["--precision", "fp8", "bf16"]),
+        (["--framework", "jax"], ["framework", "jax"]),
+        (
+            ["--framework", "torch", "--space", "search_spaces/frameworks.yaml"],
+            ["--framework torch", "frameworks.yaml searches `framework`"],
+        ),
         (["--time-budget", "soon"], ["--time-budget", "soon", "1h30m"]),
         (["--gpus-per-trial", "lots"], ["--gpus-per-trial", "lots", "auto"]),
         (["--max-concurrent", "0"], ["--max-concurrent"]),
@@ -85,6 +90,10 @@ def test_a_wrong_option_is_named_with_its_remedy(
         ("model: cnn\nsearch: {optimizer: {choice: []}}", "empty choice"),
         ("model: cnn\nsearch: {learning_rate: {uniform: [0.1, 0.01]}}", "0.1 to 0.01"),
         ("model: lenet\nsearch: {flip: {choice: [true]}}", "lenet"),
+        (
+            "search: {model: {choice: [cnn, resnet]}, framework: {choice: [torch, tensorflow]}}",
+            "resnet trains in torch only",
+        ),
         ("model: [", "not YAML"),
     ],
 )
@@ -177,6 +186,34 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         time.sleep(0.5)
     assert not _processes_with(mark), "processes were left running"
     return results / "small", json.loads(found.stdout.splitlines()[-1])
+
+
+@pytest.mark.ray
+def test_the_framework_may_be_searched(tmp_path: Path) -> None:
+    found = subprocess.run(
+        _command(
+            *("--data", "sample", "--space", "search_spaces/frameworks.yaml", "--trials", "4"),
+            *("--max-epochs", "1", "--train-size", "500", "--retrain-seeds", "1", "--json"),
+            *("--results", str(tmp_path), "--name", "both"),
+        ),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    trials = [
+        read_json(path) for path in sorted((tmp_path / "both/units").glob("trial*/*ics.json"))
+    ]
+    configs = [read_json(path) for path in sorted((tmp_path / "both/units").glob("trial*/con*"))]
+    assert {each["framework"] for each in configs} == {"torch", "tensorflow"}
+    # Trials share processes: one framework must not stop the other there.
+    assert [each["status"] for each in trials] == ["complete"] * 4
+    module, _ = load_model(tmp_path / "both")
+    test = load_dataset("sample").test
+    right = float((predict(module, test.images).argmax(1) == test.labels).mean())
+    accuracy = json.loads(found.stdout.splitlines()[-1])["test_accuracy"]
+    assert right == pytest.approx(accuracy, abs=0.003)
 
 
 @pytest.mark.ray

@@ -120,10 +120,9 @@ def _run_unit(
 ) -> UnitResult:
     import ray
 
-    from fmnist_ray.models.storage import build_with
     from fmnist_ray.training.checkpoint_store import CheckpointStore
     from fmnist_ray.training.contract import FitData
-    from fmnist_ray.training.predict import predict
+    from fmnist_ray.training.fit import predict_with
     from fmnist_ray.training.ray_train import train_here, train_in_workers
 
     data: SharedData = ray.get(shared[0])
@@ -143,13 +142,12 @@ def _run_unit(
         result = train_in_workers(unit.config, ray.put(fit_data), *arguments)
     else:
         result = train_here(unit.config, fit_data, *arguments)
-    module = build_with(unit.config.architecture, result.weights)
     held_out = result.probability
     if held_out is None and unit.held_out is not None:
-        held_out = predict(module, data.images[unit.held_out])
+        held_out = predict_with(unit.config, result.weights, data.images[unit.held_out])
     return UnitResult(
         weights=result.weights,
         history=result.history,
         held_out_probability=held_out,
-        test_probability=predict(module, data.test_images),
+        test_probability=predict_with(unit.config, result.weights, data.test_images),
     )

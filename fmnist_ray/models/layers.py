@@ -6,7 +6,7 @@ modules of their framework; the ResNet, which is no list, is a torch module of i
 
 from dataclasses import dataclass
 
-from fmnist_ray.models.config import ModelConfig
+from fmnist_ray.models.config import MONOTONE_ACTIVATIONS, ModelConfig
 
 IMAGE_SIZE = 28
 CLASSES = 10
@@ -88,3 +88,13 @@ def layers_of(config: ModelConfig) -> tuple[Layer, ...]:
             Dense("output", CLASSES),
         )
     raise ValueError(f"{config.model} is not a list of layers")
+
+
+def pool_first(layers: tuple[Layer, ...], activation: str) -> list[Layer]:
+    """The same function with pooling before monotone activations, where it is cheaper."""
+    ordered = list(layers)
+    if activation in MONOTONE_ACTIVATIONS:
+        for at in range(len(ordered) - 1):
+            if isinstance(ordered[at], Activation) and isinstance(ordered[at + 1], MaxPool):
+                ordered[at], ordered[at + 1] = ordered[at + 1], ordered[at]
+    return ordered

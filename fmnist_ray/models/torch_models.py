@@ -5,7 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from fmnist_ray.models.config import MONOTONE_ACTIVATIONS, EnsembleConfig, ModelConfig
+from fmnist_ray.models.config import EnsembleConfig, ModelConfig
 from fmnist_ray.models.dropout import Dropout
 from fmnist_ray.models.ensemble import Ensemble
 from fmnist_ray.models.layers import (
@@ -18,6 +18,7 @@ from fmnist_ray.models.layers import (
     Layer,
     MaxPool,
     layers_of,
+    pool_first,
 )
 from fmnist_ray.models.layers import Dropout as DropoutLayer
 from fmnist_ray.models.resnet import ResNet
@@ -70,7 +71,7 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
     def add(kind: str, module: nn.Module) -> None:
         modules[f"{kind}{sum(name.startswith(kind) for name in modules) + 1}"] = module
 
-    for layer in _pool_first(layers, config.activation):
+    for layer in pool_first(layers, config.activation):
         match layer:
             case Convolution(name, filters, kernel):
                 modules[name] = nn.Conv2d(channels, filters, kernel)
@@ -89,16 +90,6 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
             case DropoutLayer():
                 add("dropout", Dropout(config.dropout_rate))
     return nn.Sequential(modules)
-
-
-def _pool_first(layers: tuple[Layer, ...], activation: str) -> list[Layer]:
-    """The same function with pooling before monotone activations, where it is cheaper."""
-    ordered = list(layers)
-    if activation in MONOTONE_ACTIVATIONS:
-        for at in range(len(ordered) - 1):
-            if isinstance(ordered[at], Activation) and isinstance(ordered[at + 1], MaxPool):
-                ordered[at], ordered[at + 1] = ordered[at + 1], ordered[at]
-    return ordered
 
 
 def _initialise(module: nn.Module, seed: int) -> None:

@@ -13,6 +13,7 @@ Keys are fields of `FitConfig`. Domains are `choice: [...]`, `uniform: [low, hig
 `high` is included for `quniform` and left out for `randint`, as in Ray Tune.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -156,6 +157,19 @@ class SearchSpace:
         )
         return replace(self, search={**self.search, "epochs": epochs}, known_good=known)
 
+    def with_fixed(self, key: str, value: Any, option: str) -> "SearchSpace":
+        """The space with a value of every configuration that an option gave.
+
+        Raises:
+            RequestError: The key is searched, or the value is not allowed.
+        """
+        if key in self.search:
+            raise RequestError(
+                f"{option} {value}: {self.source} searches `{key}`. Leave the option out, or take "
+                "the key out of the file."
+            )
+        return _checked(replace(self, fixed={**self.fixed, key: value}))
+
     def as_dict(self) -> dict[str, Any]:
         """The space as plain data, for the record; `parse_space` reads it."""
         return {
@@ -233,6 +247,11 @@ def _checked(space: SearchSpace) -> SearchSpace:
             for value in _samples(domain)
         ]
         search[key] = Domain("choice", tuple(taken)) if domain.kind == "choice" else domain
+    # Of all keys only these two go together in some ways and not in others.
+    together = [key for key in ("model", "framework") if key in search]
+    for values in itertools.product(*(search[key].values for key in together)):
+        point = {**usual, **dict(zip(together, values, strict=True))}
+        FitConfig.checked(space.configuration(point), space.source)
     known_good = []
     for number, point in enumerate(space.known_good, start=1):
         where = f"{space.source}: known_good {number}"

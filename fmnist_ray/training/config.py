@@ -3,20 +3,22 @@
 The names are the keys of search spaces and of `--set`, and they stand in records.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from fmnist_ray.dataset.augmentation import Augmentation
 from fmnist_ray.errors import RequestError
 from fmnist_ray.models.config import ModelConfig
 
+FrameworkName = Literal["torch", "tensorflow"]
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "nadam"]
 ScheduleName = Literal["constant", "cosine", "one_cycle"]
 
 Precision = Literal["bf16", "fp32"]
 PrecisionChoice = Literal["auto", "bf16", "fp32"]
 
+FRAMEWORK_NAMES: tuple[str, ...] = get_args(FrameworkName)
 OPTIMIZER_NAMES: tuple[str, ...] = get_args(OptimizerName)
 SCHEDULE_NAMES: tuple[str, ...] = get_args(ScheduleName)
 
@@ -40,6 +42,8 @@ class FitConfig(ModelConfig):
         erase_probability: Share of them that loses a random rectangle.
         early_stopping: Epochs without a lower validation loss after which training ends and
             the best weights are restored; None trains to the end and keeps the last weights.
+        framework: What computes: `torch`, or `tensorflow` with Keras' layers (DNN and CNN only).
+            Both take the same steps over the same batches, from initial weights of their own.
     """
 
     optimizer: OptimizerName = "adam"
@@ -55,6 +59,15 @@ class FitConfig(ModelConfig):
     flip: bool = False
     erase_probability: float = Field(default=0.0, ge=0.0, le=1.0)
     early_stopping: int | None = Field(default=None, ge=1)
+    framework: FrameworkName = "torch"
+
+    @model_validator(mode="after")
+    def _has_such_a_model(self) -> Self:
+        if self.framework == "tensorflow" and self.model == "resnet":
+            raise ValueError(
+                "the resnet trains in torch only. Choose `dnn` or `cnn`, or `framework: torch`"
+            )
+        return self
 
     @property
     def architecture(self) -> ModelConfig:
@@ -91,6 +104,8 @@ class FitConfig(ModelConfig):
 def describe_validation_error(error: ValidationError, where: str) -> str:
     """One line for the first thing wrong: where, which key, which value, what is allowed."""
     first = error.errors()[0]
+    if not first["loc"]:  # several keys together
+        return f"{where}: {first['msg'].removeprefix('Value error, ').rstrip('.')}."
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = ", ".join(sorted(FitConfig.model_fields))

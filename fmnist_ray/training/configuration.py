@@ -8,11 +8,14 @@ import yaml
 
 from fmnist_ray.errors import RequestError
 from fmnist_ray.records import Record, read_json
-from fmnist_ray.training.config import FitConfig
+from fmnist_ray.training.config import FRAMEWORK_NAMES, FitConfig
 
 
 def read_configuration(
-    model: str | None, config: str | None, settings: Sequence[str] = ()
+    model: str | None,
+    config: str | None,
+    settings: Sequence[str] = (),
+    framework: str | None = None,
 ) -> FitConfig:
     """The configuration of a fit: defaults, then the file's or record's values, then settings.
 
@@ -20,6 +23,7 @@ def read_configuration(
         model: Its model; None takes the file's or record's, or without one the CNN.
         config: A YAML file of settings, or a record.
         settings: Single ones as `key=value`.
+        framework: What it trains in; None takes the file's or record's, or without one torch.
 
     Raises:
         RequestError: A name is unknown, a value not allowed, or the file names no model and
@@ -34,6 +38,10 @@ def read_configuration(
             )
     if model is not None:
         values["model"] = model
+    if framework is not None:
+        if framework not in FRAMEWORK_NAMES:
+            raise RequestError(f"--framework is {framework!r}. Choose torch or tensorflow.")
+        values["framework"] = framework
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:

@@ -57,7 +57,6 @@ def train_here(
 ) -> "FitResult":
     """Runs a fit in this process, under Ray Train's local mode."""
     from ray.train import ScalingConfig
-    from ray.train.torch import TorchTrainer
 
     from fmnist_ray.training.contract import Device
     from fmnist_ray.training.fit import fit
@@ -73,7 +72,7 @@ def train_here(
 
     # Ray Train announces its local mode on every fit, as if it were chosen for debugging.
     logging.getLogger("ray.train.v2.api.config").setLevel(logging.WARNING)
-    trainer = TorchTrainer(run, scaling_config=ScalingConfig(num_workers=0))
+    trainer = _trainer(config, run, scaling_config=ScalingConfig(num_workers=0))
     result: FitResult = trainer.fit().return_value
     return result
 
@@ -99,8 +98,8 @@ def train_in_workers(
         callbacks: Ray Train callbacks, such as the one that reports to Tune.
     """
     from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchConfig, TorchTrainer
 
+    options: dict[str, Any] = {}
     os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = _POLL_SECONDS
     each = {"CPU": resources.cpus}
     if resources.gpus:
@@ -108,7 +107,13 @@ def train_in_workers(
     # Ray Train wants a folder for its own state; ours is in the record.
     folder = tempfile.mkdtemp(prefix="fmnist_ray_train_")
     try:
-        trainer = TorchTrainer(
+        if config.framework == "torch":
+            from ray.train.torch import TorchConfig
+
+            # Of TensorFlow's workers there is nothing to choose.
+            options["torch_config"] = TorchConfig(backend=None if resources.gpus else "gloo")
+        trainer = _trainer(
+            config,
             _worker,
             train_loop_config={
                 "config": config,
@@ -118,13 +123,13 @@ def train_in_workers(
                 "on_epoch": on_epoch,
                 "checkpoint": checkpoint,
             },
-            torch_config=TorchConfig(backend=None if resources.gpus else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=resources.workers,
                 use_gpu=resources.gpus > 0,
                 resources_per_worker=each,
             ),
             run_config=RunConfig(name="fit", storage_path=folder, callbacks=callbacks),
+            **options,
         )
         try:
             result: FitResult = trainer.fit().return_value
@@ -133,6 +138,17 @@ def train_in_workers(
         return result
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _trainer(config: FitConfig, function: Callable[..., Any], **arguments: Any) -> Any:
+    """The Ray Train trainer of the configuration's framework."""
+    if config.framework == "tensorflow":
+        from ray.train.tensorflow import TensorflowTrainer
+
+        return TensorflowTrainer(function, **arguments)
+    from ray.train.torch import TorchTrainer
+
+    return TorchTrainer(function, **arguments)
 
 
 def _worker(arguments: dict[str, Any]) -> "FitResult | None":

@@ -43,8 +43,14 @@ def test_the_shipped_spaces_are_sound(path: Path) -> None:
         assert config.epochs <= 3
 
 
-def test_all_four_spaces_are_shipped() -> None:
-    assert {path.stem for path in SPACES} >= {"dnn", "cnn", "resnet", "published-grid"}
+def test_all_five_spaces_are_shipped() -> None:
+    assert {path.stem for path in SPACES} >= {
+        "dnn",
+        "cnn",
+        "resnet",
+        "published-grid",
+        "frameworks",
+    }
 
 
 def test_points_are_drawn_within_their_domains() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fmnist_ray.errors import DivergedError
-from fmnist_ray.training.config import FitConfig
+from fmnist_ray.training.config import FRAMEWORK_NAMES, FitConfig
 from fmnist_ray.training.contract import FitData
 from fmnist_ray.training.fit import fit
 from fmnist_ray.training.ray_train import Resources, train_here, train_in_workers
@@ -13,22 +13,30 @@ pytestmark = pytest.mark.ray
 CONFIG = FitConfig(model="cnn", epochs=2, dropout=0.2, flip=True)
 
 
-def test_both_modes_give_the_weights_of_a_plain_fit(small_data: FitData, ray_cluster: None) -> None:
+@pytest.mark.parametrize("framework", FRAMEWORK_NAMES)
+def test_both_modes_give_the_weights_of_a_plain_fit(
+    framework: str, small_data: FitData, ray_cluster: None
+) -> None:
     import ray
 
-    plain = fit(CONFIG, small_data, 3)
-    here = train_here(CONFIG, small_data, 3, Resources())
-    in_worker = train_in_workers(CONFIG, ray.put(small_data), 3, Resources(workers=1))
+    config = CONFIG.model_copy(update={"framework": framework})
+    plain = fit(config, small_data, 3)
+    here = train_here(config, small_data, 3, Resources())
+    in_worker = train_in_workers(config, ray.put(small_data), 3, Resources(workers=1))
     for name, value in plain.weights.items():
         assert np.array_equal(value, here.weights[name])
         assert np.array_equal(value, in_worker.weights[name])
 
 
-def test_two_workers_see_each_image_once_and_agree(small_data: FitData, ray_cluster: None) -> None:
+@pytest.mark.parametrize("framework", FRAMEWORK_NAMES)
+def test_two_workers_see_each_image_once_and_agree(
+    framework: str, small_data: FitData, ray_cluster: None
+) -> None:
     import ray
 
     # Without what is drawn per worker, two workers take the very steps of one, but for rounding.
-    config = CONFIG.model_copy(update={"dropout": 0.0, "flip": False, "batch_size": 50})
+    changes = {"dropout": 0.0, "flip": False, "batch_size": 50, "framework": framework}
+    config = CONFIG.model_copy(update=changes)
     data = dataclasses.replace(small_data, train=np.arange(599))
     resources = Resources(workers=2, precision="fp32")
     alone = train_here(config, data, 3, Resources(precision="fp32"))
