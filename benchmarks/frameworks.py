@@ -57,7 +57,7 @@ def epochs_of(contender: str, config: FitConfig, data: FitData, threads: int) ->
 def plain_epochs(config: FitConfig, data: FitData, threads: int) -> Callable[[], None]:
     """Keras' own loop."""
     from fmnist_ray.models.keras_models import build_keras_model
-    from fmnist_ray.models.tensorflow import keras, tf
+    from fmnist_ray.tensorflow_setup import keras, tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)

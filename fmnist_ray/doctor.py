@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _GIB = 2**30
 # Imported as a test: torch and torchvision of two builds install without complaint, and fail.
 _IMPORTED = ("ray", "torch", "torchvision")
-_SHOWN = (*_IMPORTED, "numpy", "scikit-learn", "optuna")
+_SHOWN = (*_IMPORTED, "tensorflow", "numpy", "scikit-learn", "optuna")
 # Ray keeps the images (55 MB) there once for all processes, and weights and predictions besides;
 # Docker gives a container 64 MB unless it is told otherwise.
 _LEAST_SHARED_MEMORY = _GIB

@@ -20,7 +20,7 @@ from fmnist_ray.models.layers import (
     layers_of,
     pool_first,
 )
-from fmnist_ray.models.tensorflow import keras
+from fmnist_ray.tensorflow_setup import keras
 
 _LEAKY_SLOPE = 0.01  # torch's; Keras' own is 0.3
 

@@ -232,8 +232,10 @@ def _load(backbone: str, path: Path) -> dict[str, Any]:
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror or error}.") from None
     except _DAMAGE as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RequestError(f"{path} is damaged or no state dict: {first} {wanted}") from None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
+        raise RequestError(
+            f"{path} is damaged or no state dict: {reason.rstrip('.')}. {wanted}"
+        ) from None
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
     ):

@@ -19,13 +19,14 @@ from fmnist_ray.models.keras_models import (
     torch_weights,
 )
 from fmnist_ray.models.layers import CLASSES
-from fmnist_ray.models.tensorflow import keras, tf
+from fmnist_ray.tensorflow_setup import keras, tf
 from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.contract import Device, FitData
 from fmnist_ray.training.keras_predict import logits_of
 from fmnist_ray.training.steps import AUGMENT, DROPOUT, epoch_steps
 
 _VALIDATION_BATCH = 500
+_ALIGNMENT = 64  # bytes; TensorFlow's kernels rely on it
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,8 @@ class KerasEngine:
         return loss, tf.math.count_nonzero(predicted == labels)
 
     def _predict_graph(self, indices: tf.Tensor) -> tf.Tensor:
-        pixels = tf.gather(self.images, indices)
+        with tf.device("cpu"):  # where all images are
+            pixels = tf.gather(self.images, indices)
         return tf.nn.softmax(logits_of(self.model, pixels, training=False))
 
     def _summed(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -235,8 +237,20 @@ def _policy(device: Device) -> str:
     return "mixed_bfloat16" if device.precision == "bf16" else "float32"
 
 
+class _Writable:
+    """An array's memory declared writable, as DLPack wants it; nobody writes."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+        self.kept = array
+
+
 def _shared(images: np.ndarray) -> tf.Tensor:
-    return tf.constant(images)
+    """The array as a tensor; without a copy if it is aligned, as those in Ray's memory are."""
+    if images.ctypes.data % _ALIGNMENT or not images.flags.c_contiguous:
+        return tf.constant(images)
+    return tf.experimental.dlpack.from_dlpack(np.asarray(_Writable(images)).__dlpack__())
 
 
 def _in_order(state: Weights) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from fmnist_ray.dataset.preparation import TRAIN_MEAN, TRAIN_STD
 from fmnist_ray.models.layers import CLASSES, IMAGE_SIZE
-from fmnist_ray.models.tensorflow import keras, tf
+from fmnist_ray.tensorflow_setup import keras, tf
 
 _BATCH = 250
 

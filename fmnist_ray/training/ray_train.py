@@ -6,6 +6,7 @@ resources; every worker of it sees a share of each batch. Both run the same `fit
 worker both give the same weights.
 """
 
+import importlib
 import logging
 import os
 import shutil
@@ -143,6 +144,8 @@ def train_in_workers(
 def _trainer(config: FitConfig, function: Callable[..., Any], **arguments: Any) -> Any:
     """The Ray Train trainer of the configuration's framework."""
     if config.framework == "tensorflow":
+        # Before Ray imports TensorFlow by itself.
+        importlib.import_module("fmnist_ray.tensorflow_setup")
         from ray.train.tensorflow import TensorflowTrainer
 
         return TensorflowTrainer(function, **arguments)

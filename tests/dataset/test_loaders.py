@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fmnist_ray.dataset.augmentation import Augmentation
-from fmnist_ray.dataset.loaders import data_loader
+from fmnist_ray.dataset.loaders import data_loader, tensorflow_dataset
 from fmnist_ray.dataset.preparation import normalise
 from fmnist_ray.errors import RequestError
 
@@ -69,3 +69,34 @@ def test_impossible_requests_are_refused(small):
     for outside in ([0, 60], [-1, 5]):
         with pytest.raises(RequestError, match="for 60 images"):
             data_loader(small.train, np.array(outside))
+
+
+def test_tensorflow_gets_the_same_batches(small):
+    indices = np.arange(5, 55)
+    found = list(tensorflow_dataset(small.train, indices, batch_size=20).as_numpy_iterator())
+    expected = list(data_loader(small.train, indices, batch_size=20))
+    assert [len(labels) for _, labels in found] == [20, 20, 10]
+    for (images, labels), (tensors, classes) in zip(found, expected, strict=True):
+        assert images.shape[1:] == (28, 28, 1)
+        np.testing.assert_array_equal(images[..., 0], tensors[:, 0].numpy())
+        np.testing.assert_array_equal(labels, classes.numpy())
+
+
+def test_tensorflow_shuffles_and_augments_anew_each_pass_and_by_seed(small):
+    def batches(seed):
+        return tensorflow_dataset(
+            small.train, shuffle=True, seed=seed, augmentation=Augmentation(flip=True)
+        )
+
+    def pixels(dataset):
+        return np.concatenate([images for images, _ in dataset.as_numpy_iterator()])
+
+    one, same = batches(1), batches(1)
+    first, second = pixels(one), pixels(one)
+    assert np.array_equal(first, pixels(same))
+    assert np.array_equal(second, pixels(same))
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, pixels(batches(2)))
+    assert first.sum() == pytest.approx(second.sum(), rel=1e-4)
+    with pytest.raises(RequestError, match="batch size 0"):
+        tensorflow_dataset(small.train, batch_size=0)

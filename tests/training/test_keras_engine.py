@@ -10,6 +10,7 @@ from fmnist_ray.training.checkpoint import Checkpoint
 from fmnist_ray.training.config import OPTIMIZER_NAMES, FitConfig
 from fmnist_ray.training.contract import Device, FitData, FitResult
 from fmnist_ray.training.fit import _engine, fit, predict_with
+from fmnist_ray.training.keras_engine import _shared
 
 
 def keras_config(**changes: object) -> FitConfig:
@@ -133,6 +134,17 @@ def test_a_loss_that_is_no_number_is_reported_with_its_cause(small_data: FitData
     config = keras_config(model="dnn", optimizer="sgd", learning_rate=100.0, schedule="constant")
     with pytest.raises(DivergedError, match="learning rate 100"):
         fit(config, small_data, 0)
+
+
+def test_aligned_images_are_not_copied() -> None:
+    memory = np.zeros(64 + 5 * 28 * 28, np.uint8)
+    start = -memory.ctypes.data % 64
+    aligned = memory[start : start + 5 * 28 * 28].reshape(5, 28, 28)
+    other = memory[start + 1 : start + 1 + 4 * 28 * 28].reshape(4, 28, 28)
+    shared, copied = _shared(aligned), _shared(other)
+    memory[:] = 7
+    assert shared.numpy().min() == 7
+    assert copied.numpy().max() == 0
 
 
 def test_without_validation_images_there_are_no_validation_figures(small_data: FitData) -> None:
