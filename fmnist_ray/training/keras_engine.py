@@ -41,6 +41,8 @@ class KerasEngine:
     def __init__(self, config: FitConfig, data: FitData, seed: int, device: Device) -> None:
         self.config, self.seed, self.device = config, seed, device
         _prepare(device.threads)
+        # What Keras keeps of models that are gone; a process may train hundreds.
+        keras.backend.clear_session()
         # `model.fit` fails with several workers (keras issue 20585), and so would variables
         # mirrored between them. Here each worker has variables of its own, which stay equal since
         # they take equal steps; the strategy only sums gradients.
@@ -54,21 +56,39 @@ class KerasEngine:
         self.dropouts = [
             layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)
         ]
+        self.augmenting = np.random.default_rng(0)
         self._train = tf.function(self._train_graph)
-        self._predict = tf.function(self._predict_graph, reduce_retracing=True)
+        self._predict = tf.function(
+            self._predict_graph, input_signature=[tf.TensorSpec((None,), tf.int64)]
+        )
 
     def train_epoch(self, epoch: int) -> tuple[float, float]:
-        device = self.device
+        config, device = self.config, self.device
         streams = np.random.SeedSequence([self.seed, epoch, DROPOUT, device.rank])
         for dropout, child in zip(self.dropouts, streams.spawn(len(self.dropouts)), strict=True):
             if dropout.rate:
                 dropout.seed_generator.state.assign(child.generate_state(2))
-        total_loss, correct = self._train(self._batches(epoch))
+        self.augmenting = np.random.default_rng([self.seed, epoch, AUGMENT, device.rank])
+        steps = epoch_steps(
+            self.train,
+            self.seed,
+            epoch,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            schedule=config.schedule,
+            workers=device.workers,
+        )
+        rates = config.learning_rate * np.array(steps.factors)
+        total_loss, correct = self._train(
+            tf.constant(steps.order, tf.int64),
+            tf.constant(steps.bounds, tf.int64),
+            tf.constant(rates, tf.float32),
+        )
         loss, right = float(total_loss), int(correct)
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the training loss became {loss} in epoch {epoch} "
-                f"({self.config.optimizer}, learning rate {self.config.learning_rate:g})"
+                f"({config.optimizer}, learning rate {config.learning_rate:g})"
             )
         return loss / len(self.train), right / len(self.train)
 
@@ -102,24 +122,12 @@ class KerasEngine:
         for each, value in zip(self.optimizer.variables, _in_order(state), strict=True):
             each.assign(value)
 
-    def _batches(self, epoch: int) -> tf.data.Dataset:
+    def _batches(self, order: tf.Tensor, bounds: tf.Tensor, rates: tf.Tensor) -> tf.data.Dataset:
         """What each step takes: pixels, labels, learning rate, and the whole batch's size."""
         config, device = self.config, self.device
-        steps = epoch_steps(
-            self.train,
-            self.seed,
-            epoch,
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            schedule=config.schedule,
-            workers=device.workers,
-        )
-        rates = config.learning_rate * np.array(steps.factors)
-        generator = np.random.default_rng([self.seed, epoch, AUGMENT, device.rank])
-        order = tf.constant(steps.order)
 
         def augmented(pixels: np.ndarray) -> np.ndarray:
-            return augment_array(pixels, config.augmentation, generator)
+            return augment_array(pixels, config.augmentation, self.augmenting)
 
         def batch(bound: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
             # Each worker takes every n-th image of the batch, so that the step is over one batch
@@ -132,16 +140,18 @@ class KerasEngine:
                 pixels.set_shape(shape)
             return pixels, labels, rate, tf.cast(bound[1] - bound[0], tf.float32)
 
-        slices = (np.array(steps.bounds, np.int64), rates.astype(np.float32))
-        dataset = tf.data.Dataset.from_tensor_slices(slices).map(batch).prefetch(1)
+        dataset = tf.data.Dataset.from_tensor_slices((bounds, rates)).map(batch).prefetch(1)
         options = tf.data.Options()
         options.autotune.enabled = False
         options.threading.private_threadpool_size = 1
         return dataset.with_options(options)
 
-    def _train_graph(self, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor]:
+    def _train_graph(
+        self, order: tf.Tensor, bounds: tf.Tensor, rates: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """An epoch. The pipeline is part of the graph, so that it is built once for all epochs."""
         total_loss, correct = tf.zeros((), tf.float64), tf.zeros((), tf.float64)
-        for pixels, labels, rate, size in dataset:
+        for pixels, labels, rate, size in self._batches(order, bounds, rates):
             loss, right = self._step(pixels, labels, rate, size)
             total_loss += tf.cast(loss, tf.float64)
             correct += tf.cast(right, tf.float64)
