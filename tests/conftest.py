@@ -14,6 +14,10 @@ from fmnist_ray.training.contract import FitData
 # Tests that start processes import the package from the checkout, installed or not.
 ROOT = Path(__file__).parent.parent
 
+# As many threads as fits have by default: whichever test uses TensorFlow first in this process
+# decides that for all, and with others the same seed gives other bits.
+os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell gives that to what it starts in the background, and it would be handed on to the
     # processes that tests interrupt.

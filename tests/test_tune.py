@@ -20,6 +20,7 @@ from fmnist_ray import tune as tune_verb
 from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.models.storage import load_model, load_weights
+from fmnist_ray.models.torch_models import build_model
 from fmnist_ray.records import HISTORY_COLUMNS, Record, read_json
 from fmnist_ray.search.journal import Journal, read_events, trial_states
 from fmnist_ray.search.progress import SearchProgress
@@ -30,6 +31,7 @@ from fmnist_ray.search.trial import trial_seed
 from fmnist_ray.training.checkpoint import Checkpoint
 from fmnist_ray.training.checkpoint_store import CheckpointStore
 from fmnist_ray.training.config import FitConfig
+from fmnist_ray.training.optimizers import Optimizer
 from fmnist_ray.training.predict import predict
 from fmnist_ray.training.ray_train import Resources
 from fmnist_ray.tune import parse_duration, tune
@@ -331,7 +333,8 @@ def test_trials_killed_before_their_end_was_noted_train_nothing_more(
         weights = dict(load_weights(tmp_path / "cut" / "units" / state.unit))
         seed = trial_seed(0, state.unit)
         rows = [{k: v for k, v in row.items() if k != "unit"} for row in state.rows]
-        optimizer: dict[str, Any] = {}
+        stepper = Optimizer(config.optimizer, build_model(config.architecture, 0).parameters())
+        optimizer = {name: value.numpy() for name, value in stepper.tensors().items()}
         saved = Checkpoint(config.model_dump(), seed, rows, weights, optimizer, weights)
         store.save(state.unit, saved)
     after = tune(resume=str(tmp_path / "cut"), quiet=True)
