@@ -12,7 +12,10 @@ from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.dispatch.unit_records import (
     PREDICTIONS_FILE,
     TEST_PREDICTIONS_FILE,
+    UnitsHistory,
     adopt_model,
+    missing_units,
+    note_failure,
     unit_predictions,
     units_folder,
 )
@@ -45,12 +48,14 @@ class FinetuneUnit:
         seed: Of the fit.
         train: Indices of the training images.
         validation: Indices of those that it is judged on after each epoch.
+        name: Names it in the record and in Ray's task list.
     """
 
     config: "FinetuneConfig"
     seed: int
     train: np.ndarray
     validation: np.ndarray
+    name: str = UNIT
 
 
 @dataclass(frozen=True)
@@ -68,15 +73,6 @@ class FinetuneResult:
     history: list[Row]
     probability: np.ndarray
     test_probability: np.ndarray
-
-
-def is_done(record: Record, unit: FinetuneUnit) -> bool:
-    """Whether the record holds this very unit, complete."""
-    folder = record.unit(UNIT)
-    if not (folder / "metrics.json").is_file():
-        return False
-    metrics, config = read_json(folder / "metrics.json"), read_json(folder / "config.json")
-    return metrics.get("status") == "complete" and config == unit.config.model_dump()
 
 
 def finetune_blocks(
@@ -112,15 +108,12 @@ def finetune_blocks(
     Raises:
         WorkError: It failed for good.
     """
-    rows: list[Row] = []
+    missing = missing_units(record, [unit])
+    history = UnitsHistory(record, [unit], missing, rows_before)
     epochs = unit.config.epochs
 
-    def write_history() -> None:
-        record.write_history([*rows_before, *({"unit": UNIT, **row} for row in rows)])
-
-    def on_row(_: str, row: Row) -> None:
-        rows[:] = [each for each in rows if each["epoch"] < row["epoch"]] + [row]
-        write_history()
+    def on_row(name: str, row: Row) -> None:
+        history.add(name, row)
         on_epoch(row["epoch"], epochs)
         say(
             f"{UNIT} epoch {row['epoch']} of {epochs}: training accuracy "
@@ -128,12 +121,13 @@ def finetune_blocks(
             f"{clock((epochs - row['epoch']) * row['seconds'])} left"
         )
 
-    if is_done(record, unit):
-        metrics = read_json(record.unit(UNIT) / "metrics.json")
-        rows += metrics["history"]
-        write_history()
-    else:
-        metrics = _fitted(record, unit, start, dataset, origin, resources, retries, on_row, say)
+    try:
+        if missing:
+            metrics = _fitted(record, unit, start, dataset, origin, resources, retries, on_row, say)
+        else:
+            metrics = read_json(record.unit(UNIT) / "metrics.json")
+    finally:
+        history.write()
     adopt_model(record, UNIT)
     stored = unit_predictions(record, UNIT, TEST_PREDICTIONS_FILE)
     return {
@@ -178,9 +172,7 @@ def _fitted(
         on_retry=lambda name, why: say(f"{name} is tried again: {why}"),
     )
     if outcome.failed:
-        write_json(record.unit(UNIT) / "config.json", unit.config.model_dump())
-        noted = {"status": "failed", "seed": unit.seed, "failures": outcome.failures}
-        record.write_metrics(noted, UNIT)
+        note_failure(record, unit, outcome.failures)
         raise WorkError(
             f"Fine-tuning failed: {outcome.failures[-1]}. The finished epochs are in {record.path}."
         )
@@ -200,12 +192,7 @@ def _finetune(
 
     start, images, labels, test_images = ray.get(shared)
     store = CheckpointStore(storage)
-    checkpoint = store.load(UNIT)
-    if checkpoint is not None and (checkpoint.config, checkpoint.seed) != (
-        unit.config.model_dump(),
-        unit.seed,
-    ):
-        checkpoint = None
+    checkpoint = store.load_for(UNIT, unit.config, unit.seed)
     for row in checkpoint.history if checkpoint is not None else []:
         tell(row)
     device = Device(

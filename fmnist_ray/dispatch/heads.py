@@ -1,6 +1,5 @@
 """Fits output layers on features as parallel Ray tasks, and keeps them as units of a record."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +13,21 @@ from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.dispatch.unit_records import (
     PREDICTIONS_FILE,
     TEST_PREDICTIONS_FILE,
+    UnitsHistory,
     UnitsRun,
+    missing_units,
+    note_failure,
+    run_of,
 )
 from fmnist_ray.errors import DivergedError
 from fmnist_ray.evaluation.metrics import accuracy, negative_log_likelihood
 from fmnist_ray.models.vgg import Origin, TransferConfig, save_transferred
-from fmnist_ray.records import Record, read_json, write_json, write_predictions
+from fmnist_ray.records import Record, write_json, write_predictions
 from fmnist_ray.training.checkpoint import Row
 from fmnist_ray.training.head import Head, HeadConfig
 
 # Measured on Linux: a process that fits a head, shared memory and mapped files apart.
 PROCESS_MEMORY = 0.5 * GIB
-_HISTORY_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,19 +66,6 @@ class HeadResult:
     probability: np.ndarray
 
 
-def is_done(record: Record, unit: HeadUnit) -> bool:
-    """Whether the record holds this very head, complete."""
-    folder = record.unit(unit.name)
-    if not (folder / "metrics.json").is_file():
-        return False
-    metrics, config = read_json(folder / "metrics.json"), read_json(folder / "config.json")
-    return (
-        metrics.get("status") == "complete"
-        and metrics.get("seed") == unit.seed
-        and config == unit.config.model_dump()
-    )
-
-
 def fit_heads(
     record: Record,
     units: Sequence[HeadUnit],
@@ -106,28 +95,14 @@ def fit_heads(
         on_epoch: Called with the number of epochs done and of those to do.
         say: Takes a line for people.
     """
-    missing = {unit.name: unit for unit in units if not is_done(record, unit)}
-    rows: dict[str, list[Row]] = {unit.name: [] for unit in units}
-    for unit in units:
-        if unit.name not in missing:
-            rows[unit.name] = read_json(record.unit(unit.name) / "metrics.json")["history"]
+    missing = {unit.name: unit for unit in missing_units(record, units)}
+    history = UnitsHistory(record, units, list(missing.values()), rows_before)
     failures: dict[str, str] = {}
     total = sum(unit.config.epochs for unit in missing.values())
-    written = -_HISTORY_EVERY_SECONDS
-
-    def write_history() -> None:
-        record.write_history(
-            [*rows_before, *({"unit": name, **row} for name in rows for row in rows[name])]
-        )
 
     def on_row(name: str, row: Row) -> None:
-        nonlocal written
-        # A unit that is tried again tells its first epochs again.
-        rows[name] = [each for each in rows[name] if each["epoch"] < row["epoch"]] + [row]
-        on_epoch(sum(len(rows[each]) for each in missing), total)
-        if time.monotonic() - written >= _HISTORY_EVERY_SECONDS:
-            write_history()
-            written = time.monotonic()
+        history.add(name, row)
+        on_epoch(sum(len(history.rows[each]) for each in missing), total)
 
     try:
         for outcome in run_tasks(
@@ -143,21 +118,14 @@ def fit_heads(
             unit = missing[outcome.name]
             if outcome.failed:
                 failures[unit.name] = outcome.failures[-1]
-                write_json(record.unit(unit.name) / "config.json", unit.config.model_dump())
-                noted = {"status": "failed", "seed": unit.seed, "failures": outcome.failures}
-                record.write_metrics(noted, unit.name)
+                note_failure(record, unit, outcome.failures)
                 say(f"{unit.name}: failed: {outcome.failures[-1]}")
                 continue
             metrics = _save(record, unit, outcome, data, config, origin)
             say(f"{unit.name}: {_described(unit.config, metrics)}")
     finally:
-        write_history()
-    done = {
-        unit.name: read_json(record.unit(unit.name) / "metrics.json")
-        for unit in units
-        if unit.name not in failures
-    }
-    return UnitsRun(done, failures)
+        history.write()
+    return run_of(record, units, failures)
 
 
 def _fit(unit: HeadUnit, data: HeadData, threads: int, tell: Tell) -> HeadResult:

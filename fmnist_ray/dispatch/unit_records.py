@@ -3,9 +3,10 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from pydantic import BaseModel
 
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch.plan import Plan
@@ -50,7 +51,66 @@ def units_folder(record: Record) -> str:
     return str((record.path / "units").resolve())
 
 
-def is_done(record: Record, unit: FitUnit) -> bool:
+class Unit(Protocol):
+    """What every kind of unit is known by."""
+
+    @property
+    def name(self) -> str:
+        """Names it in the record."""
+        ...
+
+    @property
+    def config(self) -> BaseModel:
+        """What is fitted."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of the fit."""
+        ...
+
+
+AnyUnit = TypeVar("AnyUnit", bound=Unit)
+
+
+class UnitsHistory:
+    """`history.csv` while units are fitted: it grows with their epochs.
+
+    Args:
+        record: Whose history it is.
+        units: All of the run's, in the order of their rows.
+        missing: Those to be fitted; the others have their rows from the record.
+        before: Rows that stand before theirs, with their `unit`.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        units: Sequence[Unit],
+        missing: Sequence[Unit],
+        before: Sequence[Row] = (),
+    ) -> None:
+        self._record, self._before = record, before
+        self.rows: dict[str, list[Row]] = {unit.name: [] for unit in units}
+        for name in self.rows.keys() - {unit.name for unit in missing}:
+            self.rows[name] = read_json(record.unit(name) / "metrics.json")["history"]
+        self._written = -_HISTORY_EVERY_SECONDS
+
+    def add(self, name: str, row: Row) -> None:
+        """A unit's epoch; a unit that is tried again tells its first epochs again."""
+        kept = [each for each in self.rows[name] if each["epoch"] < row["epoch"]]
+        self.rows[name] = [*kept, row]
+        if time.monotonic() - self._written >= _HISTORY_EVERY_SECONDS:
+            self.write()
+            self._written = time.monotonic()
+
+    def write(self) -> None:
+        """Writes what is there, which `add` does only now and then."""
+        rows = ({"unit": name, **row} for name in self.rows for row in self.rows[name])
+        self._record.write_history([*self._before, *rows])
+
+
+def is_done(record: Record, unit: Unit) -> bool:
     """Whether the record holds this very unit, complete."""
     folder = record.unit(unit.name)
     if not (folder / "metrics.json").is_file():
@@ -63,9 +123,26 @@ def is_done(record: Record, unit: FitUnit) -> bool:
     )
 
 
-def missing_units(record: Record, units: Sequence[FitUnit]) -> list[FitUnit]:
+def missing_units(record: Record, units: Sequence[AnyUnit]) -> list[AnyUnit]:
     """The units that the record does not hold complete."""
     return [unit for unit in units if not is_done(record, unit)]
+
+
+def note_failure(record: Record, unit: Unit, failures: Sequence[str]) -> None:
+    """Writes why a unit failed for good."""
+    write_json(record.unit(unit.name) / "config.json", unit.config.model_dump())
+    noted = {"status": "failed", "seed": unit.seed, "failures": list(failures)}
+    record.write_metrics(noted, unit.name)
+
+
+def run_of(record: Record, units: Sequence[Unit], failures: dict[str, str]) -> UnitsRun:
+    """What the record holds once its missing units were fitted."""
+    done = {
+        unit.name: read_json(record.unit(unit.name) / "metrics.json")
+        for unit in units
+        if unit.name not in failures
+    }
+    return UnitsRun(done, failures)
 
 
 def fit_units(
@@ -98,26 +175,12 @@ def fit_units(
     """
     missing = missing_units(record, units)
     train, test_split = dataset.train, dataset.test
-    rows: dict[str, list[Row]] = {unit.name: [] for unit in units}
-    for unit in units:
-        if unit not in missing:
-            rows[unit.name] = read_json(record.unit(unit.name) / "metrics.json")["history"]
+    history = UnitsHistory(record, units, missing, rows_before)
     failures: dict[str, str] = {}
-    written = -_HISTORY_EVERY_SECONDS
-
-    def write_history() -> None:
-        record.write_history(
-            [*rows_before, *({"unit": name, **row} for name in rows for row in rows[name])]
-        )
 
     def on_epoch(name: str, row: Row) -> None:
-        nonlocal written
-        # A unit that is tried again tells its first epochs again.
-        rows[name] = [each for each in rows[name] if each["epoch"] < row["epoch"]] + [row]
         progress.epoch(name, row)
-        if time.monotonic() - written >= _HISTORY_EVERY_SECONDS:
-            write_history()
-            written = time.monotonic()
+        history.add(name, row)
 
     def on_retry(name: str, reason: str) -> None:
         progress.say(f"{name} is tried again: {reason}")
@@ -137,19 +200,14 @@ def fit_units(
             ):
                 if outcome.failed:
                     failures[unit.name] = outcome.failures[-1]
-                    _note_failure(record, unit, outcome)
+                    note_failure(record, unit, outcome.failures)
                     progress.ended(unit.name, f"failed: {outcome.failures[-1]}")
                     continue
                 metrics = _save(record, unit, outcome, dataset, test)
                 progress.ended(unit.name, _described(metrics))
     finally:
-        write_history()
-    done = {
-        unit.name: read_json(record.unit(unit.name) / "metrics.json")
-        for unit in units
-        if unit.name not in failures
-    }
-    return UnitsRun(done, failures)
+        history.write()
+    return run_of(record, units, failures)
 
 
 def unit_predictions(record: Record, unit: str, file: str) -> dict[str, np.ndarray]:
@@ -228,12 +286,6 @@ def _save(
     record.write_metrics(metrics, unit.name)
     CheckpointStore(units_folder(record)).remove(unit.name)
     return metrics
-
-
-def _note_failure(record: Record, unit: FitUnit, outcome: Outcome) -> None:
-    write_json(record.unit(unit.name) / "config.json", unit.config.model_dump())
-    noted = {"status": "failed", "seed": unit.seed, "failures": list(outcome.failures)}
-    record.write_metrics(noted, unit.name)
 
 
 def _described(metrics: dict[str, Any]) -> str:

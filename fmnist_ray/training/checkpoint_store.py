@@ -4,10 +4,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.records import check_name, write_whole
 from fmnist_ray.training.checkpoint import Checkpoint, DamagedCheckpoint
-from fmnist_ray.training.config import FitConfig
 
 _FILE = "checkpoint.safetensors"
 
@@ -59,7 +60,7 @@ class CheckpointStore:
         except (FileNotFoundError, DamagedCheckpoint):
             return None
 
-    def load_for(self, unit: str, config: FitConfig, seed: int) -> Checkpoint | None:
+    def load_for(self, unit: str, config: BaseModel, seed: int) -> Checkpoint | None:
         """A unit's checkpoint if it is of this very fit, else None."""
         checkpoint = self.load(unit)
         if checkpoint is None or checkpoint.seed != seed:

@@ -18,7 +18,7 @@ from fmnist_ray.errors import DivergedError
 from fmnist_ray.models.config import Weights
 from fmnist_ray.models.vgg import TransferConfig, block_start
 from fmnist_ray.models.vgg_torch import build_features, to_backbone_input
-from fmnist_ray.training.config import Precision
+from fmnist_ray.training.config import Precision, ScheduleName
 from fmnist_ray.training.contract import Device, FitData
 from fmnist_ray.training.head import CLASSES
 from fmnist_ray.training.optimizers import Optimizer
@@ -50,6 +50,11 @@ class FinetuneConfig(TransferConfig):
     shift_pixels: int = Field(default=2, ge=0)
     flip: bool = True
     early_stopping: int | None = Field(default=None, ge=1)
+
+    @property
+    def schedule(self) -> ScheduleName:
+        """Of both learning rates."""
+        return "one_cycle"
 
     @property
     def architecture(self) -> TransferConfig:
@@ -153,14 +158,7 @@ class FinetuneEngine:
         self.blocks.train()
         generator = np.random.default_rng([self.seed, epoch, AUGMENT])
         augmentation = Augmentation(shift_pixels=config.shift_pixels, flip=config.flip)
-        steps = epoch_steps(
-            self.data.train,
-            self.seed,
-            epoch,
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            schedule="one_cycle",
-        )
+        steps = epoch_steps(config, self.data.train, self.seed, epoch)
         total_loss, correct = 0.0, 0
         for batch, factor in steps:
             images = augment(

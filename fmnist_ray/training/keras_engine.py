@@ -69,15 +69,7 @@ class KerasEngine:
             if dropout.rate:
                 dropout.seed_generator.state.assign(child.generate_state(2))
         self.augmenting = np.random.default_rng([self.seed, epoch, AUGMENT, device.rank])
-        steps = epoch_steps(
-            self.train,
-            self.seed,
-            epoch,
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            schedule=config.schedule,
-            workers=device.workers,
-        )
+        steps = epoch_steps(config, self.train, self.seed, epoch, device.workers)
         rates = config.learning_rate * np.array(steps.factors)
         total_loss, correct = self._train(
             tf.constant(steps.order, tf.int64),

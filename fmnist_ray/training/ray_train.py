@@ -7,17 +7,18 @@ worker both give the same weights.
 """
 
 import importlib
-import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fmnist_ray.errors import DivergedError
 from fmnist_ray.training.checkpoint import Checkpoint
 from fmnist_ray.training.config import FitConfig, PrecisionChoice
+from fmnist_ray.training.train_locally import train_locally
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -57,8 +58,6 @@ def train_here(
     checkpoint: Checkpoint | None = None,
 ) -> "FitResult":
     """Runs a fit in this process, under Ray Train's local mode."""
-    from ray.train import ScalingConfig
-
     from fmnist_ray.training.contract import Device
     from fmnist_ray.training.fit import fit
 
@@ -71,11 +70,7 @@ def train_here(
     def run() -> "FitResult":
         return fit(config, data, seed, device, on_epoch, checkpoint)
 
-    # Ray Train announces its local mode on every fit, as if it were chosen for debugging.
-    logging.getLogger("ray.train.v2.api.config").setLevel(logging.WARNING)
-    trainer = _trainer(config, run, scaling_config=ScalingConfig(num_workers=0))
-    result: FitResult = trainer.fit().return_value
-    return result
+    return train_locally(run, partial(_trainer, config))
 
 
 def train_in_workers(

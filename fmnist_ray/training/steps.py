@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,25 @@ from fmnist_ray.training.schedules import learning_rate_factor
 
 # A stream of random numbers for each use, so that turning one on changes no other.
 SHUFFLE, DROPOUT, AUGMENT = 1, 2, 3
+
+
+class StepsConfig(Protocol):
+    """What the steps depend on; the rest of a configuration is the engine's."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images per step."""
+        ...
+
+    @property
+    def epochs(self) -> int:
+        """How many there will be, for the schedule."""
+        ...
+
+    @property
+    def schedule(self) -> ScheduleName:
+        """Of the learning rate."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,31 +54,29 @@ class EpochSteps:
 
 
 def epoch_steps(
+    config: StepsConfig,
     train: npt.NDArray[np.integer],
     seed: int,
     epoch: int,
-    *,
-    batch_size: int,
-    epochs: int,
-    schedule: ScheduleName,
     workers: int = 1,
 ) -> EpochSteps:
     """The steps of epoch 1, 2, ..., which depend on nothing that came before.
 
     Args:
+        config: Batch size, epochs and schedule.
         train: Indices of the training images.
         seed: Of the fit.
         epoch: Which one.
-        batch_size: Images per step; a last batch too small for the workers joins the one before.
-        epochs: How many there will be, for the schedule.
-        schedule: Of the learning rate.
-        workers: Processes that share each batch.
+        workers: Processes that share each batch; a last batch too small for them joins the one
+            before.
     """
     order = np.random.default_rng([seed, epoch, SHUFFLE]).permutation(np.asarray(train, np.int64))
-    starts = list(range(0, len(order), batch_size))
+    starts = list(range(0, len(order), config.batch_size))
     if len(starts) > 1 and len(order) - starts[-1] < 2 * workers:
         starts.pop()
     bounds = list(zip(starts, [*starts[1:], len(order)], strict=True))
-    before, total = (epoch - 1) * len(bounds), epochs * len(bounds)
-    factors = [learning_rate_factor(schedule, before + at, total) for at in range(len(bounds))]
+    before, total = (epoch - 1) * len(bounds), config.epochs * len(bounds)
+    factors = [
+        learning_rate_factor(config.schedule, before + at, total) for at in range(len(bounds))
+    ]
     return EpochSteps(order, bounds, factors)

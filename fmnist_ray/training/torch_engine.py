@@ -66,15 +66,7 @@ class TorchEngine:
         if device.name != "cpu":
             torch.manual_seed(int(drops.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         generator = np.random.default_rng([self.seed, epoch, AUGMENT, device.rank])
-        steps = epoch_steps(
-            self.train,
-            self.seed,
-            epoch,
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            schedule=config.schedule,
-            workers=device.workers,
-        )
+        steps = epoch_steps(config, self.train, self.seed, epoch, device.workers)
         totals = torch.zeros(2, dtype=torch.float64, device=device.name)
         for batch, factor in steps:
             # Each worker takes every n-th image of the batch, so that the step is over one

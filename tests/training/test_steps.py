@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
+from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.schedules import learning_rate_factor
 from fmnist_ray.training.steps import EpochSteps, epoch_steps
 
 
 def steps(epoch: int = 1, *, count: int = 600, size: int = 128, workers: int = 1) -> EpochSteps:
     train = np.arange(1000, 1000 + count)
-    return epoch_steps(
-        train, 7, epoch, batch_size=size, epochs=3, schedule="one_cycle", workers=workers
-    )
+    config = FitConfig(batch_size=size, epochs=3, schedule="one_cycle")
+    return epoch_steps(config, train, 7, epoch, workers)
 
 
 @pytest.mark.parametrize(("count", "size", "workers"), [(600, 128, 1), (601, 100, 2), (7, 64, 2)])
