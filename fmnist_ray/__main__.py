@@ -9,6 +9,7 @@ from fmnist_ray import __version__
 # Told here, and not by the verbs' modules, so that the list needs none of them imported.
 VERBS = {
     "data": "fetch, verify, clean and export the data",
+    "explore": "look at the data: classes, pixels, duplicates, correlations",
     "train": "train one model with Ray Train",
     "tune": "the main job: search with Ray Tune, retrain the best, score it",
     "cross_validate": "k-fold cross-validation, folds in parallel as Ray tasks",
