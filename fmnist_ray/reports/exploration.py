@@ -132,7 +132,8 @@ def draw_embedding(
         chosen = places[labels == label]
         if len(chosen):
             box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
-            axes.text(*np.median(chosen, 0), name, ha="center", va="center", fontsize=9, bbox=box)
+            across, up = np.median(chosen, 0)
+            axes.text(across, up, name, ha="center", va="center", fontsize=9, bbox=box)
     axes.set(xticks=[], yticks=[], xlabel="First dimension", ylabel="Second dimension")
     axes.legend(markerscale=3, bbox_to_anchor=(1.0, 1.0), loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
