@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -20,8 +20,8 @@ from fmnist_ray.console import (
     progress_bar,
     verb_app,
 )
-from fmnist_ray.dataset.arrays import CLASS_NAMES, Dataset, Split, fingerprint
-from fmnist_ray.errors import RequestError, WorkError
+from fmnist_ray.dataset.arrays import CLASS_NAMES, Dataset, fingerprint
+from fmnist_ray.errors import RequestError
 from fmnist_ray.evaluation.metrics import (
     ClassScore,
     ConfusedPair,
@@ -45,7 +45,6 @@ UnitOption = Annotated[
     ),
 ]
 
-_BATCH = 1000
 _ARRAYS = {
     "train_images": "training images",
     "train_labels": "training labels",
@@ -109,20 +108,20 @@ def evaluate(
     run = Record.open(record)
     folder = run.path if unit is None else run.unit(unit)
     _require_model(run, folder, unit)
-    from fmnist_ray.models.storage import load_model
+    from fmnist_ray.training.scoring import score_model
 
-    module, config = load_model(folder)
     # By default the data that the record was made from, so that its figures stay comparable.
     dataset = _load(data or run.run().get("config", {}).get("data"), quiet)
     as_trained = _compare_data(run, dataset)
-    probabilities = _score(module, dataset.test, quiet)
+    with progress_bar("Scoring the test images", quiet) as progress:
+        probabilities, model = score_model(folder, dataset.test.images, progress)
     figures = summarise(dataset.test.labels, probabilities, "test")
     scores = class_scores(dataset.test.labels, probabilities)
     counts = confusion_counts(dataset.test.labels, probabilities)
     pairs = most_confused_pairs(counts)
     name = run.name if unit is None else f"{run.name}, {unit}"
     title = (
-        f"{name} ({config.model}): {figures['test_accuracy']:.2%} "
+        f"{name} ({model}): {figures['test_accuracy']:.2%} "
         f"of {len(dataset.test):,} test images right"
     )
     # A unit's own predictions may be those of its fold, which must not be lost.
@@ -141,7 +140,7 @@ def evaluate(
         messages().print(_table(scores, figures))
     return Evaluation(
         record=str(folder),
-        model=config.model,
+        model=model,
         data=dataset.source,
         data_as_trained=as_trained,
         most_confused=tuple(_describe(pair) for pair in pairs),
@@ -215,25 +214,6 @@ def _compare_data(run: Record, dataset: Dataset) -> bool | None:
             dataset.source,
         )
     return not changed
-
-
-def _score(module: Any, test: Split, quiet: bool) -> np.ndarray:
-    """Probabilities (n, 10) in fp32 on the CPU, so that every machine gives the same figures."""
-    from fmnist_ray.training.predict import predict
-
-    parts = []
-    with progress_bar("Scoring the test images", quiet) as progress:
-        for start in range(0, len(test), _BATCH):
-            parts.append(predict(module, test.images[start : start + _BATCH]))
-            progress(start + len(parts[-1]), len(test))
-    probabilities = np.concatenate(parts)
-    broken = int((~np.isfinite(probabilities).all(axis=1)).sum())
-    if broken:
-        raise WorkError(
-            f"The model gives no numbers (NaN) for {broken} of {len(test)} images: its training "
-            "diverged. Train again with a lower learning rate."
-        )
-    return probabilities
 
 
 def _draw(run: Record, folder: Path, unit: str | None, counts: np.ndarray, title: str) -> None:

@@ -13,6 +13,7 @@ Every file is written aside and renamed, so that a reader never sees half of one
 """
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -22,13 +23,16 @@ import re
 import secrets
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.machine import processor_name, usable_cpus, usable_memory
@@ -43,6 +47,8 @@ HISTORY_COLUMNS = (
     "seconds",
     "images_per_second",
 )
+PREDICTIONS_FILE = "predictions.npz"
+TEST_PREDICTIONS_FILE = "test_predictions.npz"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RECORDED_PACKAGES = ("ray", "torch", "torchvision", "numpy", "optuna", "scikit-learn")
 
@@ -106,6 +112,44 @@ def write_predictions(
         probability=np.asarray(probability, np.float32),
     )
     write_whole(path, buffer.getvalue())
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of images.
+
+    Attributes:
+        index: Of the images in their split, int64 (n,).
+        label: True classes, uint8 (n,).
+        probability: float32 (n, 10), rows sum to 1.
+    """
+
+    index: npt.NDArray[np.int64]
+    label: npt.NDArray[np.uint8]
+    probability: npt.NDArray[np.float32]
+
+    def are_of(self, labels_sha256: str | None) -> bool:
+        """Whether they are of a split, all of it, whose labels have this fingerprint."""
+        return hashlib.sha256(self.label.tobytes()).hexdigest() == labels_sha256
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Reads what `write_predictions` wrote.
+
+    Raises:
+        RequestError: The file is missing, damaged or of another layout.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            found = Predictions(stored["index"], stored["label"], stored["probability"])
+    except FileNotFoundError:
+        raise RequestError(f"{path} does not exist.") from None
+    except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{path} is damaged or holds no predictions: {error}.") from None
+    count = len(found.label)
+    if found.index.shape != (count,) or found.probability.shape[:1] != (count,):
+        raise RequestError(f"{path} is damaged: its arrays differ in length.")
+    return found
 
 
 class Record:
@@ -215,6 +259,26 @@ class Record:
     def end(self, status: str) -> None:
         """Marks the run as `complete`, `failed` or `interrupted`, with the time."""
         self.update(status=status, ended=now())
+
+    def test_predictions(self, unit: str | None = None) -> Predictions | None:
+        """What the run's model, or a unit's, says of the test images; None if that is not kept.
+
+        A file of predictions is of the test images if its labels are: `predictions.npz` of a
+        training holds those of its validation images until it is evaluated.
+
+        Raises:
+            RequestError: A file is damaged.
+        """
+        facts = self.run().get("data")
+        known = facts.get("sha256") if isinstance(facts, dict) else None
+        sha256 = known.get("test_labels") if isinstance(known, dict) else None
+        folder = self.path if unit is None else self.unit(unit)
+        for file in (TEST_PREDICTIONS_FILE, PREDICTIONS_FILE):
+            if (folder / file).is_file():
+                found = read_predictions(folder / file)
+                if found.are_of(sha256):
+                    return found
+        return None
 
     def write_metrics(self, metrics: Mapping[str, Any], unit: str | None = None) -> None:
         """Writes `metrics.json` of the run, or of one unit."""

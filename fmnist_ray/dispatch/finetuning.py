@@ -10,13 +10,10 @@ from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch.progress import clock
 from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.dispatch.unit_records import (
-    PREDICTIONS_FILE,
-    TEST_PREDICTIONS_FILE,
     UnitsHistory,
     adopt_model,
     missing_units,
     note_failure,
-    unit_predictions,
     units_folder,
 )
 from fmnist_ray.errors import DivergedError, WorkError
@@ -28,7 +25,15 @@ from fmnist_ray.evaluation.metrics import (
 from fmnist_ray.machine import keep_freed_memory
 from fmnist_ray.models.config import Weights
 from fmnist_ray.models.vgg import Origin, save_transferred
-from fmnist_ray.records import Record, read_json, write_json, write_predictions
+from fmnist_ray.records import (
+    PREDICTIONS_FILE,
+    TEST_PREDICTIONS_FILE,
+    Record,
+    read_json,
+    read_predictions,
+    write_json,
+    write_predictions,
+)
 from fmnist_ray.training.checkpoint import Row
 from fmnist_ray.training.checkpoint_store import CheckpointStore
 from fmnist_ray.training.ray_train import Resources
@@ -129,7 +134,7 @@ def finetune_blocks(
     finally:
         history.write()
     adopt_model(record, UNIT)
-    stored = unit_predictions(record, UNIT, TEST_PREDICTIONS_FILE)
+    stored = read_predictions(record.unit(UNIT) / TEST_PREDICTIONS_FILE)
     return {
         "unfreeze": unit.config.unfrozen,
         "epochs": metrics["epochs"],
@@ -138,7 +143,7 @@ def finetune_blocks(
         "train_accuracy": metrics["train_accuracy"],
         "validation_accuracy": metrics["validation_accuracy"],
         "validation_loss": metrics["validation_loss"],
-        **accuracy_summary(dataset.test.labels, stored["probability"], "test"),
+        **accuracy_summary(dataset.test.labels, stored.probability, "test"),
         "finetune_seconds": round(metrics["busy_seconds"], 1),
     }
 

@@ -11,16 +11,14 @@ from fmnist_ray.dataset.splits import save_indices, stratified_subset
 from fmnist_ray.dispatch.options import UnitOptions
 from fmnist_ray.dispatch.seeds import FOLD_FITS, FOLDS, unit_seed
 from fmnist_ray.dispatch.unit_records import (
-    PREDICTIONS_FILE,
     UnitsRun,
     adopt_ensemble,
-    unit_predictions,
 )
 from fmnist_ray.dispatch.units import FitUnit
 from fmnist_ray.errors import RequestError
 from fmnist_ray.evaluation.ensembles import out_of_bag
 from fmnist_ray.evaluation.metrics import accuracy_summary
-from fmnist_ray.records import Record, write_predictions
+from fmnist_ray.records import PREDICTIONS_FILE, Record, read_predictions, write_predictions
 from fmnist_ray.reports.curves import read_curves
 from fmnist_ray.reports.figures import write_png
 from fmnist_ray.reports.folds import draw_folds
@@ -93,10 +91,10 @@ def conclude_folds(record: Record, run: UnitsRun, dataset: Dataset) -> dict[str,
         The record's metrics.
     """
     names = list(run.metrics)
-    stored = [unit_predictions(record, name, PREDICTIONS_FILE) for name in names]
+    stored = [read_predictions(record.unit(name) / PREDICTIONS_FILE) for name in names]
     held_out = out_of_bag(
-        [each["index"] for each in stored],
-        [each["probability"] for each in stored],
+        [each.index for each in stored],
+        [each.probability for each in stored],
         len(dataset.train),
     )
     labels = dataset.train.labels[held_out.index]

@@ -11,8 +11,6 @@ from fmnist_ray.dispatch.head_units import HeadUnit
 from fmnist_ray.dispatch.plan import GIB
 from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.dispatch.unit_records import (
-    PREDICTIONS_FILE,
-    TEST_PREDICTIONS_FILE,
     UnitsHistory,
     UnitsRun,
     missing_units,
@@ -22,7 +20,13 @@ from fmnist_ray.dispatch.unit_records import (
 from fmnist_ray.errors import DivergedError
 from fmnist_ray.evaluation.metrics import accuracy, negative_log_likelihood
 from fmnist_ray.models.vgg import Origin, TransferConfig, save_transferred
-from fmnist_ray.records import Record, write_json, write_predictions
+from fmnist_ray.records import (
+    PREDICTIONS_FILE,
+    TEST_PREDICTIONS_FILE,
+    Record,
+    write_json,
+    write_predictions,
+)
 from fmnist_ray.training.checkpoint import Row
 from fmnist_ray.training.head import Head, HeadConfig
 

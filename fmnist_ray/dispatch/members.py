@@ -12,11 +12,8 @@ from fmnist_ray.dataset.splits import stratified_subset
 from fmnist_ray.dispatch.options import UnitOptions
 from fmnist_ray.dispatch.seeds import BOOTSTRAP, MEMBER_FITS, unit_seed
 from fmnist_ray.dispatch.unit_records import (
-    PREDICTIONS_FILE,
-    TEST_PREDICTIONS_FILE,
     UnitsRun,
     adopt_ensemble,
-    unit_predictions,
 )
 from fmnist_ray.dispatch.units import FitUnit
 from fmnist_ray.evaluation.ensembles import (
@@ -28,7 +25,13 @@ from fmnist_ray.evaluation.ensembles import (
 )
 from fmnist_ray.evaluation.metrics import accuracy, accuracy_summary
 from fmnist_ray.models.config import MODEL_NAMES
-from fmnist_ray.records import Record, write_predictions
+from fmnist_ray.records import (
+    PREDICTIONS_FILE,
+    TEST_PREDICTIONS_FILE,
+    Record,
+    read_predictions,
+    write_predictions,
+)
 from fmnist_ray.reports.figures import write_png
 from fmnist_ray.reports.members import (
     MemberGroup,
@@ -139,7 +142,7 @@ def conclude_members(
     groups = _groups(run, options)
     labels = dataset.test.labels
     of_unit = {
-        name: unit_predictions(record, name, TEST_PREDICTIONS_FILE)["probability"]
+        name: read_predictions(record.unit(name) / TEST_PREDICTIONS_FILE).probability
         for name in run.metrics
     }
     rows, drawn, sizes = [], [], {}
@@ -230,10 +233,10 @@ def _groups(run: UnitsRun, options: EnsembleOptions) -> list[Group]:
 
 
 def _out_of_bag(record: Record, group: Group, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    stored = [unit_predictions(record, name, PREDICTIONS_FILE) for name in group.names]
+    stored = [read_predictions(record.unit(name) / PREDICTIONS_FILE) for name in group.names]
     found = out_of_bag(
-        [each["index"] for each in stored],
-        [each["probability"] for each in stored],
+        [each.index for each in stored],
+        [each.probability for each in stored],
         len(dataset.train),
     )
     return found.index, found.probability

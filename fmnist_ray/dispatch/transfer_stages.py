@@ -29,17 +29,15 @@ from fmnist_ray.dispatch.resources import fit_demand, fit_resources
 from fmnist_ray.dispatch.seeds import FINETUNE_FIT, unit_seed
 from fmnist_ray.dispatch.transfer_options import TransferOptions
 from fmnist_ray.dispatch.unit_records import (
-    TEST_PREDICTIONS_FILE,
     UnitsRun,
     adopt_model,
-    unit_predictions,
 )
 from fmnist_ray.errors import WorkError
 from fmnist_ray.evaluation.metrics import accuracy_summary
 from fmnist_ray.models.config import Weights
 from fmnist_ray.models.storage import load_weights
 from fmnist_ray.models.vgg import Origin, TransferConfig, WeightsFile, read_convolutions
-from fmnist_ray.records import Record
+from fmnist_ray.records import TEST_PREDICTIONS_FILE, Record, read_predictions
 from fmnist_ray.training.ray_train import Resources
 
 _LINE_EVERY_SECONDS = 30.0
@@ -221,7 +219,7 @@ class Stages:
             raise WorkError(f"The final head failed: {run.failures[FINAL]}.")
         adopt_model(record, FINAL)
         judged, found = tried.metrics[best.name], run.metrics[FINAL]
-        stored = unit_predictions(record, FINAL, TEST_PREDICTIONS_FILE)
+        stored = read_predictions(record.unit(FINAL) / TEST_PREDICTIONS_FILE)
         return {
             "trials": len(tried.metrics),
             "trials_failed": len(tried.failures),
@@ -231,7 +229,7 @@ class Stages:
             "train_accuracy": found["train_accuracy"],
             "validation_accuracy": judged["validation_accuracy"],
             "validation_loss": judged["validation_loss"],
-            **accuracy_summary(data.test_labels, stored["probability"], "test"),
+            **accuracy_summary(data.test_labels, stored.probability, "test"),
             "head_seconds": round(found["busy_seconds"], 2),
             "search_seconds": round(sum(e["busy_seconds"] for e in tried.metrics.values()), 2),
         }

@@ -23,13 +23,20 @@ from fmnist_ray.models.storage import (
     load_weights,
     save_model,
 )
-from fmnist_ray.records import Record, read_json, write_json, write_predictions, write_whole
+from fmnist_ray.records import (
+    PREDICTIONS_FILE,
+    TEST_PREDICTIONS_FILE,
+    Record,
+    read_json,
+    read_predictions,
+    write_json,
+    write_predictions,
+    write_whole,
+)
 from fmnist_ray.training.checkpoint import Row
 from fmnist_ray.training.checkpoint_store import CheckpointStore
 from fmnist_ray.training.ray_train import Resources
 
-PREDICTIONS_FILE = "predictions.npz"
-TEST_PREDICTIONS_FILE = "test_predictions.npz"
 _HISTORY_EVERY_SECONDS = 1.0
 
 
@@ -210,12 +217,6 @@ def fit_units(
     return run_of(record, units, failures)
 
 
-def unit_predictions(record: Record, unit: str, file: str) -> dict[str, np.ndarray]:
-    """`index`, `label` and `probability` of a unit, see `records.write_predictions`."""
-    with np.load(record.unit(unit) / file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in ("index", "label", "probability")}
-
-
 def adopt_model(record: Record, unit: str) -> None:
     """Makes a unit's model and predictions, of the test images if it has them, the record's."""
     folder = record.unit(unit)
@@ -247,10 +248,10 @@ def adopt_ensemble(record: Record, units: Sequence[str]) -> np.ndarray:
     )
     weights = {unit: load_weights(folder) for unit, folder in folders.items()}
     save_model(record.path, config, ensemble_weights(weights))
-    stored = [unit_predictions(record, unit, TEST_PREDICTIONS_FILE) for unit in units]
-    probability = average(np.stack([each["probability"] for each in stored]))
+    stored = [read_predictions(folder / TEST_PREDICTIONS_FILE) for folder in folders.values()]
+    probability = average(np.stack([each.probability for each in stored]))
     path = record.path / PREDICTIONS_FILE
-    write_predictions(path, stored[0]["index"], stored[0]["label"], probability)
+    write_predictions(path, stored[0].index, stored[0].label, probability)
     return probability
 
 

@@ -23,10 +23,16 @@ from fmnist_ray.models.classical import (
     rows,
     setting_name,
 )
-from fmnist_ray.records import Record, plain, read_json, write_json, write_predictions, write_whole
-
-_TEST_PREDICTIONS_FILE = "test_predictions.npz"
-_PREDICTIONS_FILE = "predictions.npz"
+from fmnist_ray.records import (
+    PREDICTIONS_FILE,
+    TEST_PREDICTIONS_FILE,
+    Record,
+    plain,
+    read_json,
+    write_json,
+    write_predictions,
+    write_whole,
+)
 
 
 @dataclass(frozen=True)
@@ -270,7 +276,7 @@ def write_fit(
     }
     write_json(folder / "config.json", unit.config)
     if unit.validation is None:
-        path = folder / _TEST_PREDICTIONS_FILE
+        path = folder / TEST_PREDICTIONS_FILE
         write_predictions(path, np.arange(len(labels)), labels, fit.probability)
     record.write_metrics(metrics, unit.name)
     return metrics
@@ -310,8 +316,8 @@ def conclude(record: Record, fits: Sequence[tuple[ClassicalUnit, ClassicalUnit]]
     accuracies = {best.model: figures[f"{best.model}_validation_accuracy"] for best, _ in fits}
     chosen = max(accuracies, key=lambda model: accuracies[model])
     final = next(final for _, final in fits if final.model == chosen)
-    predictions = record.unit(final.name) / _TEST_PREDICTIONS_FILE
-    write_whole(record.path / _PREDICTIONS_FILE, predictions.read_bytes())
+    predictions = record.unit(final.name) / TEST_PREDICTIONS_FILE
+    write_whole(record.path / PREDICTIONS_FILE, predictions.read_bytes())
     scored = unit_metrics(record, final)
     return {
         "best_model": chosen,
