@@ -9,6 +9,9 @@ from fmnist_ray.evaluation.calibration import brier_score, reliability
 from fmnist_ray.evaluation.contenders import Contender
 from fmnist_ray.evaluation.metrics import Floats, Integers, accuracy_summary
 from fmnist_ray.evaluation.published import Published
+from fmnist_ray.records import Predictions
+
+CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -103,11 +106,12 @@ def ranked(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: -row.test_accuracy)
 
 
-def problem_of(probabilities: np.ndarray, images: int) -> str | None:
-    """What keeps stored predictions from being compared; None if nothing does."""
-    if probabilities.shape != (images, 10):
-        return f"its predictions have the shape {probabilities.shape}, not ({images}, 10)"
+def problem_of(predictions: Predictions) -> str | None:
+    """What keeps stored predictions of test images from being compared; None if nothing does."""
+    probabilities, images = predictions.probability, len(predictions.label)
+    if probabilities.shape != (images, CLASSES):
+        return f"its predictions have the shape {probabilities.shape}, not ({images}, {CLASSES})"
     if not np.issubdtype(probabilities.dtype, np.floating):
-        return f"its predictions are of type {probabilities.dtype}, not numbers with a fraction"
+        return f"its predictions are of type {probabilities.dtype}"
     broken = int((~np.isfinite(probabilities).all(axis=1)).sum())
     return f"its predictions are no numbers for {broken} images" if broken else None

@@ -97,7 +97,7 @@ def trained_on(
     config, data = as_mapping(run.get("config")), as_mapping(run.get("data"))
     labels = as_mapping(data.get("sha256")).get("train_labels")
     total = number(config.get("train_size")) or number(training_images.get(str(labels)))
-    several = f"{len(units)} models, each on " if unit is None and len(units) > 1 else ""
+    several = "each on " if unit is None and len(units) > 1 else ""
     match run.get("verb"):
         case "tune":
             parts = [number(data.get(f"{split}_images")) for split in ("train", "validation")]

@@ -1,0 +1,56 @@
+"""A comparison as a table for a terminal."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from fmnist_ray.evaluation.comparison import Row
+
+
+def comparison_table(rows: Sequence[Row]) -> Table:
+    """The rows under their heads, two lines for a model and one for a published figure.
+
+    Args:
+        rows: In the order in which they are to stand.
+    """
+    images = next((row.test_images for row in rows if row.test_images), 0)
+    table = Table(
+        title=f"Accuracy on {images:,} test images, in percent, with 95 % intervals",
+        caption="Fit: seconds of fitting the model itself. Run: of the whole run, search included.",
+        title_justify="left",
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("Model", overflow="fold")
+    for column in ("Accuracy", "Loss", "ECE", "Weights", "Fit (s)", "Run (s)", "Images/s"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        if row.source == "published":
+            table.add_row(f"published: {row.name}", _accuracy(row), style="dim")
+            continue
+        about = "; ".join(filter(None, (row.what, row.trained_on)))
+        table.add_row(
+            f"[bold]{row.name}[/bold]\n{about}",
+            _accuracy(row),
+            _cell(row.test_loss, ".3f"),
+            _cell(row.test_calibration_error, ".3f"),
+            _cell(row.parameters, ",.0f"),
+            _cell(row.fit_seconds, ",.0f" if (row.fit_seconds or 0) >= 10 else ".1f"),
+            _cell(row.run_seconds, ",.0f"),
+            _cell(row.images_per_second, ",.0f"),
+        )
+    return table
+
+
+def _accuracy(row: Row) -> str:
+    if row.reported_low is not None and row.reported_low != row.reported_high:
+        return f"{100 * row.reported_low:g} to {100 * (row.reported_high or 0):g}"
+    text = f"{100 * row.test_accuracy:.2f}"
+    if row.test_accuracy_low is None or row.test_accuracy_high is None:
+        return text
+    return f"{text}\n{100 * row.test_accuracy_low:.2f} to {100 * row.test_accuracy_high:.2f}"
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
