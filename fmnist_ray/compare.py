@@ -131,15 +131,13 @@ def _write(
 ) -> dict[str, Any]:
     from fmnist_ray.records import write_json
     from fmnist_ray.reports.comparison import (
-        MOST_IN_MATRIX,
         accuracy_dots,
         cost_dots,
         draw_accuracies,
         draw_cost,
-        draw_pairs,
-        pair_matrix,
     )
     from fmnist_ray.reports.figures import write_png
+    from fmnist_ray.reports.pairs import MOST_IN_MATRIX, draw_pairs, pair_matrix
     from fmnist_ray.reports.tables import write_table
 
     own = [row for row in rows if row.source == "record"]

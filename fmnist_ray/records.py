@@ -24,6 +24,7 @@ import secrets
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -144,10 +145,23 @@ def read_predictions(path: Path) -> Predictions:
             found = Predictions(stored["index"], stored["label"], stored["probability"])
     except FileNotFoundError:
         raise RequestError(f"{path} does not exist.") from None
-    except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        NotImplementedError,  # a damaged entry may name another compression
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise RequestError(f"{path} is damaged or holds no predictions: {error}.") from None
-    count = len(found.label)
-    if found.index.shape != (count,) or found.probability.shape[:1] != (count,):
+    count = found.label.size
+    if (
+        found.label.shape != (count,)
+        or found.index.shape != (count,)
+        or found.probability.shape[:1] != (count,)
+    ):
         raise RequestError(f"{path} is damaged: its arrays differ in length.")
     return found
 

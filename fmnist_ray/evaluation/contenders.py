@@ -222,9 +222,17 @@ def _history(path: Path) -> list[dict[str, Any]]:
 
 
 def unique_names(contenders: Sequence[Contender]) -> list[str]:
-    """Names that tell them apart: records of one name get that of their results folder too."""
+    """Names that tell them apart: those that share one get the folders above, as far as it takes."""
+    above = 0
     names = [each.name for each in contenders]
-    return [
-        name if names.count(name) == 1 else f"{each.record.path.parent.name}/{name}"
-        for name, each in zip(names, contenders, strict=True)
-    ]
+    while len(set(names)) < len(names) and above < 100:
+        above += 1
+        names = [
+            name if names.count(name) == 1 else "/".join((*_folders(each, above), each.name))
+            for name, each in zip(names, contenders, strict=True)
+        ]
+    return names
+
+
+def _folders(contender: Contender, above: int) -> tuple[str, ...]:
+    return contender.record.path.parent.parts[-above:]

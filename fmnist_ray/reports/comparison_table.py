@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from fmnist_ray.evaluation.comparison import Row
@@ -27,11 +28,11 @@ def comparison_table(rows: Sequence[Row]) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         if row.source == "published":
-            table.add_row(f"published: {row.name}", _accuracy(row), style="dim")
+            table.add_row(escape(f"published: {row.name}"), _accuracy(row), style="dim")
             continue
         about = "; ".join(filter(None, (row.what, row.trained_on)))
         table.add_row(
-            f"[bold]{row.name}[/bold]\n{about}",
+            f"[bold]{escape(row.name)}[/bold]\n{escape(about)}",
             _accuracy(row),
             _cell(row.test_loss, ".3f"),
             _cell(row.test_calibration_error, ".3f"),

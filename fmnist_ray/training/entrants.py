@@ -15,6 +15,7 @@ from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.evaluation.comparison import problem_of
 from fmnist_ray.evaluation.contenders import Contender, find_contenders, unique_names
+from fmnist_ray.evaluation.provenance import as_mapping, read_if_there
 from fmnist_ray.models.storage import load_weights
 from fmnist_ray.records import Predictions
 from fmnist_ray.training.scoring import score_model
@@ -47,7 +48,7 @@ class Answers:
     Attributes:
         labels: True classes, uint8 (n,).
         probabilities: float32 (n, 10), by the entrant's name.
-        source: Of the images, in words; None if no data had to be read.
+        source: Of the images, in words; None if not known.
         sha256: Fingerprints of the test images and their labels.
     """
 
@@ -128,6 +129,8 @@ def _kept(one: Contender) -> Predictions | None:
     """
     try:
         found = one.record.test_predictions(one.unit)
+        if read_if_there(one.folder / "metrics.json").get("test_data_as_trained") is False:
+            found = None  # `evaluate` was given other images, which may have the same labels
         problem = None if found is None else problem_of(found)
         if problem is not None:
             raise RequestError(f"{one.folder} is damaged: {problem}.")
@@ -169,7 +172,8 @@ def answer(entrants: Sequence[Entrant], data: str | None, watch: Watch) -> Answe
         assert first.kept is not None
         sha256 = {key: first.contender.sha256.get(key, "") for key in TEST_ARRAYS}
         known = {each.name: each.kept.probability for each in entrants if each.kept is not None}
-        return Answers(first.kept.label, known, None, sha256)
+        source = as_mapping(first.contender.record.run().get("data")).get("source")
+        return Answers(first.kept.label, known, None if source is None else str(source), sha256)
     with watch("Reading the data") as progress:
         dataset = load_dataset(data or unscored[0].contender.data, progress=progress)
     sha256 = {key: value for key, value in fingerprint(dataset).items() if key in TEST_ARRAYS}
