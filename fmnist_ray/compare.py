@@ -43,7 +43,7 @@ def compare(
     records: Annotated[
         list[str],
         typer.Argument(
-            metavar="RECORD...",
+            metavar="RECORD",
             help="Folders of runs, results/NAME, or of their trials, folds and members, "
             "results/NAME/units/ID. One of baselines stands for its final models.",
         ),
@@ -107,7 +107,7 @@ def compare(
     metrics = _write(record, rows, pairs, sentences)
     if not quiet:
         # Not as a message, whose lines are not broken: its columns must fit the terminal.
-        messages().print(comparison_table(rows), soft_wrap=False)
+        messages().print(comparison_table(rows, messages().width), soft_wrap=False)
     return {
         "record": str(record.path),
         **metrics,

@@ -342,7 +342,7 @@ def test_the_command_prints_a_table_and_sentences(tmp_path: Path, sample: Datase
     assert result.exit_code == 0, result.stderr
     table = [" ".join(line.split()) for line in result.stderr.splitlines()]
     assert any(line.startswith("a 98.20") for line in table)
-    assert any(line.startswith("published: random") and "87.3 to 88.5" in line for line in table)
+    assert "published: random forest 87.3 to 88.5" in table
     assert "a is right on 18.00 points more of the 500 images than b" in result.stdout
     quiet = run(*paths, "--results", tmp_path, "--quiet", "--json", "--no-published")
     assert quiet.stderr == ""

@@ -227,3 +227,19 @@ def test_run_json_is_readable_by_any_json_reader(tmp_path: Path) -> None:
     record = Record.create(tmp_path, "a", "train", "cnn")
     record.start("train", {"loss": math.nan}, seed=0, data={})
     json.loads((record.path / "run.json").read_text(), parse_constant=refuse)
+
+
+def test_a_bit_that_flipped_in_predictions_is_named_and_nothing_crashes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    path = tmp_path / "p.npz"
+    records.write_predictions(path, np.arange(50), np.arange(50) % 10, random.random((50, 10)))
+    whole = path.read_bytes()
+    refused = []
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        try:
+            records.read_predictions(path)
+        except RequestError as error:
+            refused.append(str(error))
+    assert all(message.startswith(str(path)) for message in refused)
+    assert len(refused) > len(whole) / 3 / 2

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from fmnist_ray.evaluation.comparison import Row
 from fmnist_ray.reports.captions import Caption
@@ -199,17 +200,38 @@ def cost_dots(rows: Sequence[Row]) -> CostDots:
 
 def draw_cost(dots: CostDots) -> Figure:
     """Draws accuracy against the seconds of fitting; numbers in the dots are those of the list."""
-    figure = new_figure(11, 5.6)
+    figure = new_figure(11, max(5.6, 1 + 0.25 * len(dots.names)))
     axes = figure.subplots()
     for at, name in enumerate(dots.names):
         seconds, value = float(dots.seconds[at]), float(dots.accuracy[at])
         colour = COLOURS[at % len(COLOURS)]
         axes.plot([seconds] * 2, [dots.low[at], dots.high[at]], color=colour, linewidth=2)
-        axes.plot(seconds, value, "o", ms=15, color=colour, label=f"{at + 1}  {shortened(name)}")
+        axes.plot(
+            seconds,
+            value,
+            "o",
+            ms=15,
+            color=colour,
+            mec="white",
+            zorder=3 + at,
+            label=f"{at + 1}  {shortened(name)}",
+        )
         pale = colour in (COLOURS[4], COLOURS[5])
         text = "black" if pale else "white"
-        axes.text(seconds, value, str(at + 1), ha="center", va="center", fontsize=9, color=text)
+        axes.text(
+            seconds,
+            value,
+            str(at + 1),
+            ha="center",
+            va="center",
+            fontsize=9,
+            color=text,
+            zorder=3 + at,
+        )
     axes.set_xscale("log")
+    # Ticks between powers of ten, too: times may all lie between two of them.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     low, high = float(dots.seconds.min()), float(dots.seconds.max())
     axes.set_xlim(low / 1.8, high * 1.8)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")

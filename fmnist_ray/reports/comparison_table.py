@@ -7,39 +7,51 @@ from rich.table import Table
 
 from fmnist_ray.evaluation.comparison import Row
 
+_NARROW = 96
+_WIDE_ONLY = ("Weights", "Images/s")
 
-def comparison_table(rows: Sequence[Row]) -> Table:
+
+def comparison_table(rows: Sequence[Row], width: int) -> Table:
     """The rows under their heads, two lines for a model and one for a published figure.
 
     Args:
         rows: In the order in which they are to stand.
+        width: Of the terminal, in characters. A narrow one gets fewer columns.
     """
     images = next((row.test_images for row in rows if row.test_images), 0)
+    notes = ["Fit: of the model itself. Run: the whole run, search included."]
+    columns = ["Loss", "ECE", "Weights", "Fit (s)", "Run (s)", "Images/s"]
+    if width < _NARROW:
+        columns = [column for column in columns if column not in _WIDE_ONLY]
+        notes.append(f"{' and '.join(_WIDE_ONLY)}: in comparison.csv.")
     table = Table(
         title=f"Accuracy on {images:,} test images, in percent, with 95 % intervals",
-        caption="Fit: seconds of fitting the model itself. Run: of the whole run, search included.",
+        caption=" ".join(notes),
         title_justify="left",
         caption_justify="left",
         box=None,
         pad_edge=False,
     )
     table.add_column("Model", overflow="fold")
-    for column in ("Accuracy", "Loss", "ECE", "Weights", "Fit (s)", "Run (s)", "Images/s"):
+    for column in ("Accuracy", *columns):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         if row.source == "published":
             table.add_row(escape(f"published: {row.name}"), _accuracy(row), style="dim")
             continue
         about = "; ".join(filter(None, (row.what, row.trained_on)))
+        cells = {
+            "Loss": _cell(row.test_loss, ".3f"),
+            "ECE": _cell(row.test_calibration_error, ".3f"),
+            "Weights": _cell(row.parameters, ",.0f"),
+            "Fit (s)": _cell(row.fit_seconds, ",.0f" if (row.fit_seconds or 0) >= 10 else ".1f"),
+            "Run (s)": _cell(row.run_seconds, ",.0f"),
+            "Images/s": _cell(row.images_per_second, ",.0f"),
+        }
         table.add_row(
             f"[bold]{escape(row.name)}[/bold]\n{escape(about)}",
             _accuracy(row),
-            _cell(row.test_loss, ".3f"),
-            _cell(row.test_calibration_error, ".3f"),
-            _cell(row.parameters, ",.0f"),
-            _cell(row.fit_seconds, ",.0f" if (row.fit_seconds or 0) >= 10 else ".1f"),
-            _cell(row.run_seconds, ",.0f"),
-            _cell(row.images_per_second, ",.0f"),
+            *(cells[column] for column in columns),
         )
     return table
 
