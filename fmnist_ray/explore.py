@@ -27,6 +27,7 @@ from fmnist_ray.errors import RequestError
 if TYPE_CHECKING:
     from fmnist_ray.dataset.statistics import NearDuplicate
     from fmnist_ray.records import Record
+    from fmnist_ray.reporting import report_on
 
 app = verb_app("Look at the data: classes, pixels, duplicates, correlations, a map of the images.")
 VERB = "explore"
@@ -83,6 +84,7 @@ def explore(
         _map(dataset.train, record, embedded, seed, quiet)
     record.write_metrics(metrics)
     record.end("complete")
+    report_on(record.path, quiet)
     return {"record": str(record.path), **metrics}
 
 

@@ -49,6 +49,8 @@ HISTORY_COLUMNS = (
 )
 PREDICTIONS_FILE = "predictions.npz"
 TEST_PREDICTIONS_FILE = "test_predictions.npz"
+OUT_OF_FOLD_FILE = "out_of_fold.npz"
+OUT_OF_BAG_FILE = "out_of_bag.npz"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RECORDED_PACKAGES = ("ray", "torch", "torchvision", "numpy", "optuna", "scikit-learn")
 
