@@ -171,7 +171,12 @@ def evaluate(
         probabilities, model, speed = _score(folder, dataset, quiet)
     figures: dict[str, Any] = summarise(labels, probabilities, "test")
     calibration = gives_probabilities(run, unit)
-    temperature = fitted_temperature(run, unit) if calibration else None
+    temperature = None
+    if calibration:
+        try:
+            temperature = fitted_temperature(run, unit)
+        except RequestError as error:
+            _log.warning("warning: no temperature is fitted. %s", error)
     if calibration:
         value = None if temperature is None else temperature.value
         figures |= calibration_summary(labels, probabilities, value)

@@ -27,7 +27,6 @@ from fmnist_ray.errors import RequestError
 if TYPE_CHECKING:
     from fmnist_ray.dataset.statistics import NearDuplicate
     from fmnist_ray.records import Record
-    from fmnist_ray.reporting import report_on
 
 app = verb_app("Look at the data: classes, pixels, duplicates, correlations, a map of the images.")
 VERB = "explore"
@@ -66,6 +65,7 @@ def explore(
     """
     from fmnist_ray.dataset.sources import load_dataset
     from fmnist_ray.records import Record
+    from fmnist_ray.reporting import report_on
 
     del as_json  # the command line prints the result
     if not 0 <= near <= 255:

@@ -147,7 +147,8 @@ def read_predictions(path: Path) -> Predictions:
     except FileNotFoundError:
         raise RequestError(f"{path} does not exist.") from None
     except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{path} is damaged or holds no predictions: {error}.") from None
+        # NumPy's own words would send a person to unpickle the file.
+        raise RequestError(f"{path} is damaged or holds no predictions.") from error
     count = len(found.label)
     if found.index.shape != (count,) or found.probability.shape[:1] != (count,):
         raise RequestError(f"{path} is damaged: its arrays differ in length.")

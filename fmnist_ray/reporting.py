@@ -30,7 +30,7 @@ def write_report(record: Record) -> Path:
     said: list[str] = []
     for draw in (_read_metrics, _draw_scores, _draw_curves):
         try:
-            said += draw(record)
+            said += draw(record, problems)
         except RequestError as error:
             problems.append(str(error))
     return write_page(record, captions(), said, problems)
@@ -74,14 +74,14 @@ def captions() -> dict[str, Caption]:
     return {name: caption for module in modules for name, caption in module.CAPTIONS.items()}
 
 
-def _draw_curves(record: Record) -> list[str]:
+def _draw_curves(record: Record, problems: list[str]) -> list[str]:
     from fmnist_ray.reports.curves import write_curves
 
     write_curves(record)
     return []
 
 
-def _draw_scores(record: Record) -> list[str]:
+def _draw_scores(record: Record, problems: list[str]) -> list[str]:
     """The confusion matrix and the calibration, where predictions of the test images are kept."""
     from fmnist_ray.evaluation.held_out import fitted_temperature, gives_probabilities
     from fmnist_ray.evaluation.metrics import confusion_counts, most_confused_pairs
@@ -91,8 +91,12 @@ def _draw_scores(record: Record) -> list[str]:
     if predictions is None:
         return []
     labels, probabilities = predictions.label, predictions.probability
-    calibration = gives_probabilities(record)
-    fitted = fitted_temperature(record) if calibration else None
+    calibration, fitted = True, None
+    try:
+        calibration = gives_probabilities(record)
+        fitted = fitted_temperature(record) if calibration else None
+    except RequestError as error:
+        problems.append(str(error))
     write_scores(
         record.path,
         labels,
@@ -106,7 +110,7 @@ def _draw_scores(record: Record) -> list[str]:
     return [f"Most often confused: {describe_pair(pairs[0], CLASS_NAMES)}." for _ in pairs]
 
 
-def _read_metrics(record: Record) -> list[str]:
+def _read_metrics(record: Record, problems: list[str]) -> list[str]:
     from fmnist_ray.reports.findings import sentences
 
     path = record.path / "metrics.json"

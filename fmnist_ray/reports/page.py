@@ -131,7 +131,7 @@ def write_page(
         started=_moment(run.get("started")),
         duration=_duration(run.get("started"), run.get("ended")),
         command=command_of(run),
-        problems=troubles,
+        problems=list(dict.fromkeys(troubles)),
         cards=[*cards(metrics, model), *_time_card(run)],
         sentences=sentences,
         figures=figures,
