@@ -18,6 +18,7 @@ VERBS = {
     "transfer": "VGG16 or VGG19 with a new output layer, or its last blocks trained on",
     "evaluate": "score a record's model on the test set",
     "compare": "set several records side by side: a table, figures, tests of every pair",
+    "report": "make a record's report.html again",
     "doctor": "show what this machine offers and what would stop the verbs",
 }
 

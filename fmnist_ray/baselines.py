@@ -92,6 +92,7 @@ def baselines(
     from fmnist_ray.dataset.sources import load_dataset
     from fmnist_ray.dispatch.classical_fits import BaselinesOptions
     from fmnist_ray.dispatch.options import named_run
+    from fmnist_ray.reporting import report_on
 
     del as_json  # the command line prints the result
     console = Console(stderr=True, quiet=True) if quiet else messages()
@@ -109,7 +110,9 @@ def baselines(
     options = BaselinesOptions.of_run(record, asked)
     with progress_bar("Reading the data", quiet) as progress:
         dataset = load_dataset(options.data, progress=progress)
-    return _run(options, dataset, record, name, results, address, console)
+    metrics = _run(options, dataset, record, name, results, address, console)
+    report_on(metrics["record"], quiet)
+    return metrics
 
 
 def _known_models(text: str) -> str:

@@ -78,6 +78,7 @@ def compare(
     from fmnist_ray.evaluation.published import PUBLISHED
     from fmnist_ray.evaluation.significance import compare_pairs, describe
     from fmnist_ray.records import Record
+    from fmnist_ray.reporting import report_on
     from fmnist_ray.reports.comparison_table import comparison_table
     from fmnist_ray.training.entrants import answer, gather
 
@@ -108,6 +109,7 @@ def compare(
     if not quiet:
         # Not as a message, whose lines are not broken: its columns must fit the terminal.
         messages().print(comparison_table(rows, messages().width), soft_wrap=False)
+    report_on(record.path, quiet)
     return {
         "record": str(record.path),
         **metrics,

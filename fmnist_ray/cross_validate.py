@@ -94,6 +94,7 @@ def cross_validate(
     )
     from fmnist_ray.dispatch.options import named_run
     from fmnist_ray.dispatch.unit_runs import run_fits
+    from fmnist_ray.reporting import report_on
     from fmnist_ray.training.configuration import read_configuration
 
     del as_json  # the command line prints the result
@@ -121,7 +122,7 @@ def cross_validate(
     with progress_bar("Reading the data", quiet) as progress:
         dataset = load_dataset(options.data, progress=progress)
     units = fold_units(options, dataset)
-    return run_fits(
+    metrics = run_fits(
         VERB,
         record,
         options,
@@ -136,6 +137,8 @@ def cross_validate(
         console=console,
         begun=lambda made: save_folds(made, units),
     )
+    report_on(metrics["record"], quiet)
+    return metrics
 
 
 def _shown(metrics: Mapping[str, Any]) -> dict[str, str]:

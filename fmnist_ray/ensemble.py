@@ -112,6 +112,7 @@ def ensemble(
     from fmnist_ray.dispatch.members import EnsembleOptions, conclude_members, member_units
     from fmnist_ray.dispatch.options import named_run
     from fmnist_ray.dispatch.unit_runs import run_fits
+    from fmnist_ray.reporting import report_on
 
     del as_json  # the command line prints the result
     console = Console(stderr=True, quiet=True) if quiet else messages()
@@ -142,7 +143,7 @@ def ensemble(
         console.print(_table(rows))
         return metrics
 
-    return run_fits(
+    metrics = run_fits(
         VERB,
         record,
         options,
@@ -156,6 +157,8 @@ def ensemble(
         address=address,
         console=console,
     )
+    report_on(metrics["record"], quiet)
+    return metrics
 
 
 def _configurations(

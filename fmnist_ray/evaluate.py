@@ -2,12 +2,14 @@
 
 import logging
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import typer
 from rich.table import Table
 
@@ -22,16 +24,26 @@ from fmnist_ray.console import (
 )
 from fmnist_ray.dataset.arrays import CLASS_NAMES, Dataset, fingerprint
 from fmnist_ray.errors import RequestError
+from fmnist_ray.evaluation.calibration import calibration_summary
 from fmnist_ray.evaluation.metrics import (
     ClassScore,
-    ConfusedPair,
     class_scores,
     confusion_counts,
     most_confused_pairs,
     summarise,
 )
-from fmnist_ray.records import Record, read_json, write_json, write_predictions
-from fmnist_ray.reports.tables import write_class_report, write_confusion_matrix
+from fmnist_ray.records import (
+    PREDICTIONS_FILE,
+    TEST_PREDICTIONS_FILE,
+    Predictions,
+    Record,
+    read_json,
+    write_json,
+    write_predictions,
+)
+
+if TYPE_CHECKING:
+    from fmnist_ray.evaluation.held_out import HeldOut
 
 RecordArgument = Annotated[
     str, typer.Argument(metavar="RECORD", help="The run's folder, such as results/NAME.")
@@ -68,12 +80,24 @@ class Evaluation:
         test_accuracy: Share that is right.
         test_accuracy_low: Lower bound of its 95 % interval (Wilson).
         test_accuracy_high: Upper bound.
-        test_loss: Mean negative log-likelihood, in nats.
         test_macro_precision: Mean over the classes.
         test_macro_recall: Likewise.
         test_macro_f1: Likewise.
         most_confused: The class pairs that are taken for each other most often, each with the
             number of its errors.
+        test_loss: Mean negative log-likelihood, in nats; None of an SVM, whose scores are no
+            probabilities, as are the next ones.
+        test_ece: Expected calibration error over 15 bins.
+        test_brier: Brier score, 0 to 2.
+        temperature: What logits are divided by to be calibrated, fitted on held-out training
+            images; None where there are none.
+        temperature_from: Which those are.
+        test_ece_with_temperature: `test_ece` of the calibrated probabilities.
+        test_loss_with_temperature: `test_loss` of them.
+        label_issues: Training images whose label is likely wrong, where the record holds
+            out-of-fold or out-of-bag predictions.
+        predict_images_per_second: On this machine's CPUs in fp32; None if the record keeps
+            predictions and no model.
     """
 
     record: str
@@ -84,11 +108,19 @@ class Evaluation:
     test_accuracy: float
     test_accuracy_low: float
     test_accuracy_high: float
-    test_loss: float
     test_macro_precision: float
     test_macro_recall: float
     test_macro_f1: float
     most_confused: tuple[str, ...]
+    test_loss: float | None = None
+    test_ece: float | None = None
+    test_brier: float | None = None
+    temperature: float | None = None
+    temperature_from: str | None = None
+    test_ece_with_temperature: float | None = None
+    test_loss_with_temperature: float | None = None
+    label_issues: int | None = None
+    predict_images_per_second: float | None = None
 
 
 def evaluate(
@@ -100,36 +132,70 @@ def evaluate(
 ) -> Evaluation:
     """Scores a record's model on the test set, and adds figures, tables and plots to the record.
 
+    Calibration is judged too, and a temperature fitted where validation images were kept. In a
+    record of a cross-validation or a bootstrap ensemble, likely wrong labels of the training
+    images are searched for.
+
     Raises:
         RequestError: There is no such record, unit or model yet, the model is damaged, or the
             data cannot be read.
         WorkError: The model's output is no number, or the record cannot be written.
     """
+    from fmnist_ray.evaluation.held_out import (
+        fitted_temperature,
+        gives_probabilities,
+        unseen_predictions,
+    )
+    from fmnist_ray.reporting import report_on
+    from fmnist_ray.reports.curves import write_curves
+    from fmnist_ray.reports.scored import describe_pair
+
     run = Record.open(record)
     folder = run.path if unit is None else run.unit(unit)
-    _require_model(run, folder, unit)
-    from fmnist_ray.training.scoring import score_model
-
+    kept = _kept_predictions(run, unit)
+    if kept is None:
+        _require_model(run, folder, unit)
     # By default the data that the record was made from, so that its figures stay comparable.
     dataset = _load(data or run.run().get("config", {}).get("data"), quiet)
     as_trained = _compare_data(run, dataset)
-    with progress_bar("Scoring the test images", quiet) as progress:
-        probabilities, model = score_model(folder, dataset.test.images, progress)
-    figures = summarise(dataset.test.labels, probabilities, "test")
-    scores = class_scores(dataset.test.labels, probabilities)
-    counts = confusion_counts(dataset.test.labels, probabilities)
-    pairs = most_confused_pairs(counts)
-    name = run.name if unit is None else f"{run.name}, {unit}"
-    title = (
-        f"{name} ({model}): {figures['test_accuracy']:.2%} "
-        f"of {len(dataset.test):,} test images right"
-    )
+    if kept is not None and not np.array_equal(kept.label, dataset.test.labels):
+        raise RequestError(
+            f"{run.path} keeps predictions and no model, and they are not of the test images of "
+            f"{dataset.source}. Use --data to name the data it was trained on."
+        )
+    labels = dataset.test.labels
+    speed: float | None = None
+    if kept is not None:
+        probabilities, model = kept.probability, _classical_model(run, unit)
+    else:
+        probabilities, model, speed = _score(folder, dataset, quiet)
+    figures: dict[str, Any] = summarise(labels, probabilities, "test")
+    calibration = gives_probabilities(run, unit)
+    temperature = None
+    if calibration:
+        try:
+            temperature = fitted_temperature(run, unit)
+        except RequestError as error:
+            _log.warning("warning: no temperature is fitted. %s", error)
+    if calibration:
+        value = None if temperature is None else temperature.value
+        figures |= calibration_summary(labels, probabilities, value)
+    else:
+        del figures["test_loss"]  # of scores that are no probabilities, it says nothing
+    figures["temperature_from"] = None if temperature is None else temperature.origin
+    figures["predict_images_per_second"] = speed
     # A unit's own predictions may be those of its fold, which must not be lost.
-    predictions = folder / ("predictions.npz" if unit is None else "test_predictions.npz")
-    write_predictions(predictions, np.arange(len(dataset.test)), dataset.test.labels, probabilities)
-    write_class_report(folder / "classification_report.csv", scores, CLASS_NAMES)
-    write_confusion_matrix(folder / "confusion_matrix.csv", counts, CLASS_NAMES)
-    _draw(run, folder, unit, counts, title)
+    file = PREDICTIONS_FILE if unit is None else TEST_PREDICTIONS_FILE
+    write_predictions(folder / file, np.arange(len(labels)), labels, probabilities)
+    with progress_bar("Drawing", quiet) as progress:
+        name = run.name if unit is None else f"{run.name}, {unit}"
+        value = None if temperature is None else temperature.value
+        _write(folder, dataset, probabilities, name, calibration, value)
+        progress(1, 2)
+        unseen = unseen_predictions(run) if unit is None else None
+        if unseen is not None:
+            figures["label_issues"] = _label_issues(run, dataset, unseen)
+        progress(2, 2)
     # Last, and merged: the verb that made the record has figures of its own in there.
     metrics = folder / "metrics.json"
     # It says which data the figures are of, since those may be other than the verb's.
@@ -137,15 +203,43 @@ def evaluate(
     known = read_json(metrics) if metrics.exists() else {}
     write_json(metrics, known | figures | scored)
     if not quiet:
-        messages().print(_table(scores, figures))
+        messages().print(_table(class_scores(labels, probabilities), figures))
+    if unit is None:
+        report_on(run.path, quiet)
+    else:
+        write_curves(run, unit)
+    pairs = most_confused_pairs(confusion_counts(labels, probabilities))
     return Evaluation(
         record=str(folder),
         model=model,
         data=dataset.source,
         data_as_trained=as_trained,
-        most_confused=tuple(_describe(pair) for pair in pairs),
-        **figures,  # type: ignore[arg-type]  # flat names, as the attributes
+        most_confused=tuple(describe_pair(pair, CLASS_NAMES) for pair in pairs),
+        **figures,  # flat names, as the attributes
     )
+
+
+def _kept_predictions(run: Record, unit: str | None) -> Predictions | None:
+    """Those of classical models, which are not kept themselves."""
+    return run.test_predictions(unit) if run.run().get("verb") == "baselines" else None
+
+
+def _classical_model(run: Record, unit: str | None) -> str:
+    if unit is not None:
+        return str(read_json(run.unit(unit) / "metrics.json").get("model", unit))
+    return str(read_json(run.path / "metrics.json").get("best_model", "?"))
+
+
+def _score(
+    folder: Path, dataset: Dataset, quiet: bool
+) -> tuple[npt.NDArray[np.float32], str, float]:
+    """Probabilities of the test images, the model's name, and images per second."""
+    from fmnist_ray.training.scoring import score_model
+
+    begun = time.perf_counter()
+    with progress_bar("Scoring the test images", quiet) as progress:
+        probabilities, model = score_model(folder, dataset.test.images, progress)
+    return probabilities, model, round(len(probabilities) / (time.perf_counter() - begun), 1)
 
 
 def _require_model(run: Record, folder: Path, unit: str | None) -> None:
@@ -216,26 +310,56 @@ def _compare_data(run: Record, dataset: Dataset) -> bool | None:
     return not changed
 
 
-def _draw(run: Record, folder: Path, unit: str | None, counts: np.ndarray, title: str) -> None:
-    from fmnist_ray.reports.confusion import confusion_data, draw_confusion
-    from fmnist_ray.reports.curves import draw_curves, read_curves
-    from fmnist_ray.reports.figures import write_png
+def _write(
+    folder: Path,
+    dataset: Dataset,
+    probabilities: npt.NDArray[np.float32],
+    name: str,
+    calibration: bool,
+    temperature: float | None,
+) -> None:
+    from fmnist_ray.reports.scored import scores_title, write_examples, write_scores
 
-    figures = folder / "figures"
-    write_png(
-        figures / "confusion_matrix.png", draw_confusion(confusion_data(counts, CLASS_NAMES), title)
+    test = dataset.test
+    title = scores_title(name, test.labels, probabilities)
+    write_scores(
+        folder,
+        test.labels,
+        probabilities,
+        CLASS_NAMES,
+        title,
+        calibration=calibration,
+        temperature=temperature,
     )
-    history = run.path / "history.csv"
-    if not history.exists():
-        return
-    curves = [curve for curve in read_curves(history) if unit in (None, curve.unit)]
-    if curves:
-        name = run.name if unit is None else f"{run.name}, {unit}"
-        drawn = draw_curves(curves, f"Learning curves of {name}")
-        write_png(figures / "learning_curves.png", drawn)
+    write_examples(folder, test.images, test.labels, probabilities, CLASS_NAMES, name)
 
 
-def _table(scores: Sequence[ClassScore], figures: Mapping[str, float]) -> Table:
+def _label_issues(run: Record, dataset: Dataset, unseen: "HeldOut") -> int | None:
+    """How many training labels are likely wrong; they are drawn and listed, too."""
+    from fmnist_ray.evaluation.label_issues import find_label_issues
+    from fmnist_ray.reports.scored import write_label_issues
+
+    found, train = unseen.predictions, dataset.train
+    inside = len(found.index) and found.index.max() < len(train)
+    if not inside or not np.array_equal(train.labels[found.index], found.label):
+        _log.warning(
+            "warning: the training labels are not those that %s was trained on, so that none of "
+            "them is judged.",
+            run.path,
+        )
+        return None
+    issues = find_label_issues(found.label, found.probability)
+    title = (
+        f"{run.name}: {len(issues.position):,} of {len(found.label):,} training labels are likely "
+        f"wrong, by {unseen.origin}"
+    )
+    write_label_issues(
+        run.path, train.images, found.index, found.probability, issues, CLASS_NAMES, title
+    )
+    return len(issues.position)
+
+
+def _table(scores: Sequence[ClassScore], figures: Mapping[str, Any]) -> Table:
     table = Table(title="Test set, by class")
     table.add_column("Class")
     for column in ("Precision", "Recall", "F1", "Images"):
@@ -249,12 +373,36 @@ def _table(scores: Sequence[ClassScore], figures: Mapping[str, float]) -> Table:
     return table
 
 
-def _describe(pair: ConfusedPair) -> str:
-    return f"{CLASS_NAMES[pair.first]} / {CLASS_NAMES[pair.second]} ({pair.errors})"
-
-
 app = verb_app("Score a record's model on the test set.")
-app.command()(command(evaluate))
+
+
+def _shown(result: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = result["test_accuracy_low"], result["test_accuracy_high"]
+    share, count = result["test_accuracy"], result["test_images"]
+    shown: dict[str, Any] = {
+        "record": result["record"],
+        "model": result["model"],
+        "test accuracy": f"{share:.4f} ({low:.4f} to {high:.4f}) on {count:,} images",
+        "most often confused": result["most_confused"],
+    }
+    if result["test_loss"] is not None:
+        shown["test loss"] = f"{result['test_loss']:.4f} nats"
+        shown["calibration error"] = (
+            f"{result['test_ece']:.4f} (ECE), Brier {result['test_brier']:.4f}"
+        )
+    if result["temperature"] is not None:
+        shown["with temperature"] = (
+            f"{result['temperature']:.2f}: calibration error "
+            f"{result['test_ece_with_temperature']:.4f}, loss "
+            f"{result['test_loss_with_temperature']:.4f} nats"
+        )
+        shown["fitted on"] = result["temperature_from"]
+    if result["label_issues"] is not None:
+        shown["labels likely wrong"] = f"{result['label_issues']:,} of the training images"
+    return shown
+
+
+app.command()(command(evaluate, shown=_shown))
 
 
 def main() -> None:

@@ -65,6 +65,7 @@ def explore(
     """
     from fmnist_ray.dataset.sources import load_dataset
     from fmnist_ray.records import Record
+    from fmnist_ray.reporting import report_on
 
     del as_json  # the command line prints the result
     if not 0 <= near <= 255:
@@ -83,6 +84,7 @@ def explore(
         _map(dataset.train, record, embedded, seed, quiet)
     record.write_metrics(metrics)
     record.end("complete")
+    report_on(record.path, quiet)
     return {"record": str(record.path), **metrics}
 
 

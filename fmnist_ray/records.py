@@ -50,6 +50,8 @@ HISTORY_COLUMNS = (
 )
 PREDICTIONS_FILE = "predictions.npz"
 TEST_PREDICTIONS_FILE = "test_predictions.npz"
+OUT_OF_FOLD_FILE = "out_of_fold.npz"
+OUT_OF_BAG_FILE = "out_of_bag.npz"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RECORDED_PACKAGES = ("ray", "torch", "torchvision", "numpy", "optuna", "scikit-learn")
 
@@ -155,7 +157,8 @@ def read_predictions(path: Path) -> Predictions:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        raise RequestError(f"{path} is damaged or holds no predictions: {error}.") from None
+        # NumPy's own words would send a person to unpickle the file.
+        raise RequestError(f"{path} is damaged or holds no predictions.") from error
     count = found.label.size
     if (
         found.label.shape != (count,)

@@ -95,6 +95,7 @@ def train(
     from fmnist_ray.dataset.sources import load_dataset
     from fmnist_ray.dispatch.session import ray_session
     from fmnist_ray.records import Record
+    from fmnist_ray.reporting import report_on
     from fmnist_ray.training.configuration import read_configuration
 
     del as_json  # the command line prints the result
@@ -132,7 +133,9 @@ def train(
     with ray_session(address) as dashboard:
         if dashboard:
             console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
-        return _run(request, dataset, record, results, name, console)
+        metrics = _run(request, dataset, record, results, name, console)
+    report_on(metrics["record"], quiet)
+    return metrics
 
 
 def _run(

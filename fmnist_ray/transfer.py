@@ -134,6 +134,7 @@ def transfer(
     from fmnist_ray.dispatch.transfer_options import TransferOptions, check_weights
     from fmnist_ray.dispatch.transfer_runs import run_transfer
     from fmnist_ray.models.vgg import IMAGENET, find_weights
+    from fmnist_ray.reporting import report_on
 
     del as_json  # the command line prints the result
     console = Console(stderr=True, quiet=True) if quiet else messages()
@@ -164,7 +165,7 @@ def transfer(
     convolutions = check_weights(options, record, file)
     with progress_bar("Reading the data", quiet) as progress:
         dataset = load_dataset(options.data, progress=progress)
-    return run_transfer(
+    metrics = run_transfer(
         options,
         file,
         convolutions,
@@ -176,6 +177,8 @@ def transfer(
         console=console,
         progress=lambda description: progress_bar(description, quiet),
     )
+    report_on(metrics["record"], quiet)
+    return metrics
 
 
 def _shown(metrics: Mapping[str, Any]) -> dict[str, Any]:

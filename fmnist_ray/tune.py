@@ -204,6 +204,7 @@ def tune(
     from fmnist_ray.dispatch.at_work import at_work
     from fmnist_ray.dispatch.session import cluster_nodes, ray_session
     from fmnist_ray.records import Record
+    from fmnist_ray.reporting import report_on
     from fmnist_ray.search.data import prepare_data, same_data
     from fmnist_ray.search.run import begin_record, load_settings, plan_search, run_search
 
@@ -268,6 +269,7 @@ def tune(
         f"score it in detail: python -m fmnist_ray.evaluate {shlex.quote(str(record.path))}",
         markup=False,
     )
+    report_on(record.path, quiet)
     return {"record": str(record.path), **metrics}
 
 

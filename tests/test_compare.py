@@ -1,6 +1,7 @@
 """Comparing records, from Python and from a shell, on small records of the shipped sample."""
 
 import csv
+import html
 import json
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from fmnist_ray.models.config import ModelConfig
 from fmnist_ray.models.storage import load_model, save_model
 from fmnist_ray.models.torch_models import build_model
 from fmnist_ray.records import Record, read_json, write_predictions
+from fmnist_ray.reports.comparison import CAPTIONS
 from fmnist_ray.training.classical import ClassicalData, final_unit, fit_unit, grid_units, write_fit
 from fmnist_ray.training.predict import predict
 
@@ -141,6 +143,9 @@ def test_the_comparison_is_a_record(tmp_path: Path, sample: Dataset) -> None:
     assert [float(row["difference"]) for row in rows_of(folder / "pairs.csv")] == [2, 14, 12]
     figures = {path.name for path in (folder / "figures").iterdir()}
     assert figures == {"comparison.png", "pairwise.png"}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert found["sentences"][0] in html.unescape(page)
+    assert CAPTIONS["pairwise.png"].title in page
     with Image.open(folder / "figures" / "comparison.png") as image:
         assert image.width > 1000
 

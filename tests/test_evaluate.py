@@ -22,10 +22,11 @@ from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.evaluate import app, evaluate
 from fmnist_ray.evaluation import metrics
+from fmnist_ray.evaluation.calibration import fit_temperature, reliability, with_temperature
 from fmnist_ray.models.config import ModelConfig
 from fmnist_ray.models.storage import load_model, save_model
 from fmnist_ray.models.torch_models import build_model
-from fmnist_ray.records import Record, read_json
+from fmnist_ray.records import Record, read_json, write_predictions
 from fmnist_ray.training.predict import predict
 
 DNN = ModelConfig(model="dnn")
@@ -113,8 +114,14 @@ def test_figures_are_drawn(record: Record) -> None:
 def test_learning_curves_are_left_out_without_a_history(record: Record) -> None:
     (record.path / "history.csv").unlink()
     evaluate(str(record.path), data="sample", quiet=True)
-    names = [path.name for path in (record.path / "figures").iterdir()]
-    assert names == ["confusion_matrix.png"]
+    names = {path.stem for path in (record.path / "figures").iterdir()}
+    assert names == {
+        "confusion_matrix",
+        "reliability",
+        "confused_pairs",
+        "confident_mistakes",
+        "test_predictions",
+    }
 
 
 def test_a_units_model_is_scored_into_the_units_folder(record: Record) -> None:
@@ -129,6 +136,97 @@ def test_a_units_model_is_scored_into_the_units_folder(record: Record) -> None:
     assert (unit / "predictions.npz").read_bytes() == b"those of its validation images"
     assert (unit / "test_predictions.npz").is_file()
     assert (unit / "figures" / "learning_curves.png").is_file()
+    assert not (record.path / "report.html").exists()
+
+
+def test_damaged_validation_predictions_are_named_and_cost_only_the_temperature(
+    record: Record,
+) -> None:
+    (record.unit("trial-1") / "predictions.npz").write_bytes(b"cut short")
+    result = run(record.path, "--data", "sample", "--unit", "trial-1", "--quiet", "--json")
+    assert result.exit_code == 0
+    told = "".join(result.stderr.split())  # whatever the width of the terminal
+    assert "notemperatureisfitted" in told
+    assert "trial-1/predictions.npzisdamaged" in told
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["temperature"] is None
+    assert summary["test_ece"] is not None
+
+
+def test_a_temperature_is_fitted_on_validation_images_and_never_on_test_images(
+    record: Record,
+) -> None:
+    unit = record.unit("trial-1")
+    train = load_dataset("sample").train
+    index = np.arange(300)
+    sure = np.full((300, 10), 0.01, np.float32)
+    # Right in half of the cases and sure in all: far too sure.
+    sure[index, np.where(index % 2, train.labels[:300], (train.labels[:300] + 1) % 10)] = 0.91
+    write_predictions(unit / "predictions.npz", index, train.labels[:300], sure)
+    result = evaluate(str(record.path), data="sample", unit="trial-1", quiet=True)
+    assert result.temperature == pytest.approx(fit_temperature(train.labels[:300], sure), rel=1e-6)
+    assert result.temperature is not None
+    assert result.temperature > 1.5
+    assert result.temperature_from == "the validation images of trial-1"
+    test = load_dataset("sample").test
+    own = predict(load_model(unit)[0], test.images)
+    scaled = with_temperature(own, result.temperature)
+    assert result.test_ece_with_temperature == pytest.approx(reliability(test.labels, scaled).error)
+
+
+def test_likely_wrong_labels_are_found_where_the_record_holds_out_of_fold_predictions(
+    record: Record,
+) -> None:
+    train = load_dataset("sample").train
+    index = np.arange(len(train))
+    probability = np.full((len(train), 10), 0.01, np.float32)
+    probability[index, train.labels] = 0.91
+    probability[7] = 0.01
+    wrong = (int(train.labels[7]) + 3) % 10
+    probability[7, wrong] = 0.91
+    write_predictions(record.path / "out_of_fold.npz", index, train.labels, probability)
+    result = evaluate(str(record.path), data="sample", quiet=True)
+    assert result.label_issues == 1
+    header, *issues = rows(record.path / "label_issues.csv")
+    assert issues == [["7", CLASS_NAMES[train.labels[7]], CLASS_NAMES[wrong], "0.01", "0.91"]]
+    assert header[0] == "index"
+    assert (record.path / "figures" / "label_issues.png").is_file()
+
+
+def test_out_of_fold_predictions_of_other_data_judge_no_label(record: Record) -> None:
+    labels = np.roll(load_dataset("sample").train.labels, 1)
+    probability = np.eye(10, dtype=np.float32)[labels]
+    write_predictions(record.path / "out_of_fold.npz", np.arange(len(labels)), labels, probability)
+    result = run(record.path, "--data", "sample", "--quiet", "--json")
+    assert result.exit_code == 0
+    assert "none of them is judged" in result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["label_issues"] is None
+
+
+def test_the_run_gets_a_report_with_the_figures_inside(record: Record) -> None:
+    evaluate(str(record.path), data="sample", quiet=True)
+    page = (record.path / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == len(list((record.path / "figures").iterdir()))
+    assert "The most confused pairs of classes" in page
+
+
+def test_classical_models_are_scored_by_the_predictions_that_were_kept(tmp_path: Path) -> None:
+    dataset = load_dataset("sample")
+    record = Record.create(tmp_path, "classical", "baselines", "svm")
+    record.start("baselines", {}, 0, {"source": "sample", "sha256": fingerprint(dataset)})
+    scores = np.eye(10, dtype=np.float32)[np.roll(dataset.test.labels, 1)]
+    count = len(dataset.test)
+    write_predictions(
+        record.path / "predictions.npz", np.arange(count), dataset.test.labels, scores
+    )
+    record.write_metrics({"best_model": "svm"})
+    record.end("complete")
+    result = evaluate(str(record.path), data="sample", quiet=True)
+    expected = np.mean(np.roll(dataset.test.labels, 1) == dataset.test.labels)
+    assert result.test_accuracy == pytest.approx(expected)
+    assert result.test_loss is None
+    assert result.test_ece is None
+    assert not (record.path / "figures" / "reliability.png").exists()
 
 
 def test_other_data_are_scored_with_a_warning_that_names_what_differs(

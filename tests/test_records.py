@@ -1,5 +1,6 @@
 """Records: files that appear whole, names that stay in their folder, and what is read back."""
 
+import hashlib
 import json
 import math
 import stat
@@ -243,3 +244,55 @@ def test_a_bit_that_flipped_in_predictions_is_named_and_nothing_crashes(tmp_path
             refused.append(str(error))
     assert all(message.startswith(str(path)) for message in refused)
     assert len(refused) > len(whole) / 3 / 2
+
+
+def write_some_predictions(path: Path) -> np.ndarray:
+    labels = np.arange(20, dtype=np.uint8) % 10
+    records.write_predictions(path, np.arange(20), labels, np.eye(10, dtype=np.float32)[labels])
+    return labels
+
+
+def test_predictions_are_read_back_and_know_their_labels(tmp_path: Path) -> None:
+    labels = write_some_predictions(tmp_path / "predictions.npz")
+    found = records.read_predictions(tmp_path / "predictions.npz")
+    assert found.label.tolist() == labels.tolist()
+    assert found.probability.shape == (20, 10)
+    assert found.are_of(hashlib.sha256(labels.tobytes()).hexdigest())
+    assert not found.are_of(hashlib.sha256(labels[:-1].tobytes()).hexdigest())
+    assert not found.are_of(None)
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "pickle", "lengths", "keys", "missing"])
+def test_damaged_predictions_are_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "predictions.npz"
+    write_some_predictions(path)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:200])
+    elif damage == "text":
+        path.write_text("no archive")
+    elif damage == "pickle":
+        np.savez(path, index=np.array([{}]), label=np.array([1]), probability=np.array([1]))
+    elif damage == "lengths":
+        np.savez(path, index=np.arange(3), label=np.arange(2), probability=np.eye(2))
+    elif damage == "keys":
+        np.savez(path, index=np.arange(3))
+    else:
+        path.unlink()
+    with pytest.raises(RequestError, match=r"predictions\.npz (is damaged|does not exist)"):
+        records.read_predictions(path)
+
+
+def test_test_predictions_are_found_by_their_labels_and_not_by_their_name(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, "run", "train", "cnn")
+    labels = write_some_predictions(record.path / "predictions.npz")
+    sha256 = hashlib.sha256(labels.tobytes()).hexdigest()
+    record.start("train", {}, 0, {"sha256": {"test_labels": "other"}})
+    assert record.test_predictions() is None
+    record.update(data={"sha256": {"test_labels": sha256}})
+    assert record.test_predictions() is not None
+    record.update(data=None)
+    assert record.test_predictions() is None
+    write_some_predictions(record.unit("fold-1") / "test_predictions.npz")
+    record.update(data={"sha256": {"test_labels": sha256}})
+    assert record.test_predictions("fold-1") is not None
+    assert record.test_predictions("fold-2") is None

@@ -18,13 +18,17 @@ from fmnist_ray.dispatch.units import FitUnit
 from fmnist_ray.errors import RequestError
 from fmnist_ray.evaluation.ensembles import out_of_bag
 from fmnist_ray.evaluation.metrics import accuracy_summary
-from fmnist_ray.records import PREDICTIONS_FILE, Record, read_predictions, write_predictions
+from fmnist_ray.records import (
+    OUT_OF_FOLD_FILE,
+    PREDICTIONS_FILE,
+    Record,
+    read_predictions,
+    write_predictions,
+)
 from fmnist_ray.reports.curves import read_curves
 from fmnist_ray.reports.figures import write_png
 from fmnist_ray.reports.folds import draw_folds
 from fmnist_ray.training.config import FitConfig
-
-OUT_OF_FOLD_FILE = "out_of_fold.npz"
 
 
 class CrossValidationOptions(UnitOptions):

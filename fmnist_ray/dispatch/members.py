@@ -26,6 +26,7 @@ from fmnist_ray.evaluation.ensembles import (
 from fmnist_ray.evaluation.metrics import accuracy, accuracy_summary
 from fmnist_ray.models.config import MODEL_NAMES
 from fmnist_ray.records import (
+    OUT_OF_BAG_FILE,
     PREDICTIONS_FILE,
     TEST_PREDICTIONS_FILE,
     Record,
@@ -44,7 +45,6 @@ from fmnist_ray.training.config import FitConfig
 
 Kind = Literal["bootstrap", "seeds"]
 
-OUT_OF_BAG_FILE = "out_of_bag.npz"
 ALL = "all"
 """Stands for the members of all models together."""
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fmnist_ray.evaluation.metrics import negative_log_likelihood
+
 Floats = npt.NDArray[np.floating]
 
 BINS = 15
@@ -79,3 +81,29 @@ def fit_temperature(labels: npt.NDArray[np.integer], probability: Floats) -> flo
 
     found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
     return float(np.exp(found.x))
+
+
+def calibration_summary(
+    labels: npt.NDArray[np.integer], probability: Floats, temperature: float | None
+) -> dict[str, float | None]:
+    """Calibration of the test images' probabilities under flat names.
+
+    Args:
+        labels: Shape (n,).
+        probability: Shape (n, k).
+        temperature: Fitted on held-out images, or None.
+
+    Returns:
+        `test_ece` (15 bins), `test_brier`, `temperature`, and with a temperature
+        `test_ece_with_temperature` and `test_loss_with_temperature` (nats).
+    """
+    summary: dict[str, float | None] = {
+        "test_ece": reliability(labels, probability).error,
+        "test_brier": brier_score(labels, probability),
+        "temperature": temperature,
+    }
+    if temperature is not None:
+        scaled = with_temperature(probability, temperature)
+        summary["test_ece_with_temperature"] = reliability(labels, scaled).error
+        summary["test_loss_with_temperature"] = negative_log_likelihood(labels, scaled)
+    return summary

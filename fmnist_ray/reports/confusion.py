@@ -10,7 +10,16 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from fmnist_ray.evaluation.metrics import row_shares
+from fmnist_ray.reports.captions import Caption
 from fmnist_ray.reports.figures import new_figure
+
+CAPTIONS = {
+    "confusion_matrix.png": Caption(
+        "Confusion matrix",
+        "Rows are the true classes, columns the answers. The diagonal is right; dark cells off it "
+        "are the confusions to look at. Left in images, right in percent of the true class.",
+    ),
+}
 
 
 class ConfusionData(NamedTuple):

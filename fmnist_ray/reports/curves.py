@@ -14,7 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fmnist_ray.errors import RequestError
-from fmnist_ray.reports.figures import COLOURS, new_figure
+from fmnist_ray.records import Record
+from fmnist_ray.reports.captions import Caption
+from fmnist_ray.reports.figures import COLOURS, new_figure, write_png
+
+CAPTIONS = {
+    "learning_curves.png": Caption(
+        "Learning curves",
+        "A validation loss that rises while the training loss falls is overfitting; two curves "
+        "that still fall want more epochs.",
+    ),
+}
 
 Values = npt.NDArray[np.float64]
 
@@ -73,6 +83,24 @@ def read_curves(history: Path) -> tuple[UnitCurve, ...]:
         columns = np.array(points, dtype=np.float64).T
         curves.append(UnitCurve(unit, *columns[:, np.argsort(columns[0], kind="stable")]))
     return tuple(curves)
+
+
+def write_curves(record: Record, unit: str | None = None) -> None:
+    """Draws the learning curves of a record's units, or of one into its own folder.
+
+    Nothing is drawn without a history.
+
+    Raises:
+        RequestError: `history.csv` is damaged.
+    """
+    history = record.path / "history.csv"
+    curves = read_curves(history) if history.is_file() else ()
+    shown = [curve for curve in curves if unit in (None, curve.unit)]
+    if shown:
+        name = record.name if unit is None else f"{record.name}, {unit}"
+        folder = record.path if unit is None else record.unit(unit)
+        drawn = draw_curves(shown, f"Learning curves of {name}")
+        write_png(folder / "figures" / "learning_curves.png", drawn)
 
 
 def best_curve(curves: Sequence[UnitCurve]) -> UnitCurve:

@@ -6,7 +6,43 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from fmnist_ray.reports.captions import Caption
 from fmnist_ray.reports.figures import COLOURS, new_figure
+
+CAPTIONS = {
+    "samples.png": Caption("Samples", "Ten images of each class, as they come."),
+    "classes.png": Caption(
+        "Images of each class", "Equal bars mean that accuracy is a fair figure here."
+    ),
+    "intensities.png": Caption(
+        "Pixel values",
+        "Share of the pixels of each value, on a logarithm. Half of them are background; train "
+        "and test should lie on each other.",
+    ),
+    "mean_images.png": Caption(
+        "Mean image of each class",
+        "Sharp means that the images of a class are alike; two classes with one mean image will be "
+        "confused.",
+    ),
+    "deviation_images.png": Caption(
+        "Where images of a class differ", "Bright pixels vary most from image to image."
+    ),
+    "correlations.png": Caption(
+        "Correlation of label and pixels",
+        "The 785 x 785 correlations of the label and all pixels; neighbours go together, left and "
+        "right mirror each other. The first row and column are the label's.",
+    ),
+    "near_duplicates.png": Caption(
+        "Near-duplicates",
+        "Pairs of images that are nearly the same, the closest first. Pairs across train and test "
+        "flatter a test figure; pairs of two classes show doubtful labels.",
+    ),
+    "map.png": Caption(
+        "A map of the images",
+        "Images that look alike lie together (t-SNE). Classes that run into each other are those "
+        "that classifiers confuse; distances between far groups mean nothing.",
+    ),
+}
 
 Images = npt.NDArray[np.number]
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fmnist_ray.reports.captions import Caption
 from fmnist_ray.reports.curves import (
     UnitCurve,
     Values,
@@ -18,6 +19,14 @@ from fmnist_ray.reports.curves import (
     plot_line,
 )
 from fmnist_ray.reports.figures import COLOURS, new_figure
+
+CAPTIONS = {
+    "folds.png": Caption(
+        "Folds",
+        "A line per fold. Lines close together mean that the figure does not hang on which images "
+        "were held out; a validation loss that turns upwards means too many epochs.",
+    ),
+}
 
 # Those of the other figures but for black, which the mean has, and three of Paul Tol's "muted"
 # scheme, https://sronpersonalpages.nl/~pault/.

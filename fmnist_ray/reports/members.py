@@ -12,7 +12,26 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from fmnist_ray.evaluation.ensembles import SizeCurve
+from fmnist_ray.reports.captions import Caption
 from fmnist_ray.reports.figures import COLOURS, new_figure
+
+CAPTIONS = {
+    "members.png": Caption(
+        "Members and their averages",
+        "A point per member; the line is the average of their probabilities. Its distance from "
+        "the points is what the ensemble gains.",
+    ),
+    "ensemble_size.png": Caption(
+        "Accuracy against the number of members",
+        "Where the line grows flat, more members cost time and gain nothing. The band shows how "
+        "much hangs on which members came first.",
+    ),
+    "disagreement.png": Caption(
+        "Disagreement between members",
+        "How often two members give different answers. Members that differ more gain more from "
+        "being averaged.",
+    ),
+}
 
 Values = npt.NDArray[np.float64]
 
