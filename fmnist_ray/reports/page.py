@@ -27,6 +27,7 @@ TABLES = {
     "skipped.csv": "Files that were skipped",
     "classification_report.csv": "Test images, by class",
     "classes.csv": "Images and pixels, by class",
+    "bad_rows.csv": "Rows that cannot be read",
     "near_duplicates.csv": "Near-duplicates",
     "label_issues.csv": "Labels that are likely wrong",
 }
