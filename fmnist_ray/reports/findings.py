@@ -66,6 +66,7 @@ def cards(metrics: Metrics, model: Metrics) -> list[Card]:
         ("epochs", "Epochs"),
         ("units", "Fits"),
         ("train_images", "Training images"),
+        ("test_images", "Test images"),
         ("images", "Images"),
         ("images_labelled", "Images labelled"),
     ):

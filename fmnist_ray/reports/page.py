@@ -42,7 +42,7 @@ _UNIT_FIGURES = (
     "busy_seconds",
     "fit_seconds",
 )
-_MOST_ROWS = 12
+_MOST_ROWS = 20
 # Narrower, on a phone, a figure of 12 inches cannot be read: it scrolls sideways instead.
 _LEAST_WIDTH = 760
 
