@@ -22,14 +22,13 @@ from fmnist_ray.dataset.cleaning import (
     Problems,
     count_problems,
     drop_problems,
-    find_problems,
-    read_to_clean,
 )
 from fmnist_ray.dataset.csv_layout import FILES
 from fmnist_ray.dataset.export import export_dataset
-from fmnist_ray.dataset.layouts import Layout, detect_layout
+from fmnist_ray.dataset.inspection import inspect_data
+from fmnist_ray.dataset.layouts import Layout
 from fmnist_ray.dataset.release import release_fingerprint
-from fmnist_ray.dataset.sources import SAMPLE, fetch_release, load_dataset, named_data
+from fmnist_ray.dataset.sources import fetch_release, load_dataset
 from fmnist_ray.dataset.staging import require_free
 from fmnist_ray.errors import RequestError
 
@@ -182,7 +181,8 @@ def clean(
         )
     if to is not None:
         require_free(Path(to))
-    dataset, problems, layout = _inspect(data, quiet)
+    with progress_bar("Reading", quiet) as progress:
+        dataset, problems, layout = inspect_data(data, progress)
     _show_rows(problems)
     cleaned = drop_problems(dataset, problems) if drop else dataset
     if to is not None:
@@ -243,17 +243,6 @@ def export(
 def _load(data: str | None, quiet: bool) -> Dataset:
     with progress_bar("Reading", quiet) as progress:
         return load_dataset(data, progress=progress)
-
-
-def _inspect(data: str | None, quiet: bool) -> tuple[Dataset, Problems, Layout]:
-    data = named_data(data)
-    if data is None or data == SAMPLE:
-        dataset = _load(data, quiet)
-        return dataset, find_problems(dataset), Layout.IDX
-    folder = Path(data).expanduser()
-    with progress_bar("Reading", quiet) as progress:
-        dataset, bad_rows = read_to_clean(folder, progress)
-    return dataset, find_problems(dataset, bad_rows), detect_layout(folder)
 
 
 def _show_rows(problems: Problems) -> None:

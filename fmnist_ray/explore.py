@@ -4,6 +4,7 @@ python -m fmnist_ray.explore
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from fmnist_ray.dataset.arrays import CLASS_NAMES, Dataset, Split, fingerprint
 from fmnist_ray.errors import RequestError
 
 if TYPE_CHECKING:
+    from fmnist_ray.dataset.cleaning import Problems
     from fmnist_ray.dataset.statistics import NearDuplicate
     from fmnist_ray.records import Record
 
@@ -63,7 +65,7 @@ def explore(
         RequestError: A setting is wrong, or the data cannot be read.
         WorkError: The record cannot be written.
     """
-    from fmnist_ray.dataset.sources import load_dataset
+    from fmnist_ray.dataset.inspection import inspect_data
     from fmnist_ray.records import Record
     from fmnist_ray.reporting import report_on
 
@@ -73,13 +75,15 @@ def explore(
     if embedded < 0:
         raise RequestError(f"--embedded is {embedded}. Choose 0 or more images.")
     with progress_bar("Reading the data", quiet) as progress:
-        dataset = load_dataset(data, progress=progress)
+        inspected = inspect_data(data, progress)
+    dataset = _with_known_labels(inspected.dataset)
     record = Record.create(results, name, VERB, "data")
     facts = {"source": dataset.source, "sha256": fingerprint(dataset)}
     record.start(VERB, {"near": near, "embedded": embedded, "data": data}, seed, facts)
     metrics = _statistics(dataset, record)
     metrics |= _correlations(dataset, record, quiet)
-    metrics |= _duplicates(dataset, record, near, quiet)
+    metrics |= _near_duplicates(dataset, record, near, quiet)
+    metrics |= _problems(inspected.problems, record)
     if embedded:
         _map(dataset.train, record, embedded, seed, quiet)
     record.write_metrics(metrics)
@@ -172,8 +176,9 @@ def _correlations(dataset: Dataset, record: "Record", quiet: bool) -> dict[str, 
     }
 
 
-def _duplicates(dataset: Dataset, record: "Record", near: float, quiet: bool) -> dict[str, Any]:
-    from fmnist_ray.dataset.cleaning import count_problems, find_problems
+def _near_duplicates(
+    dataset: Dataset, record: "Record", near: float, quiet: bool
+) -> dict[str, Any]:
     from fmnist_ray.dataset.statistics import near_duplicates
     from fmnist_ray.reports.exploration import draw_pairs
     from fmnist_ray.reports.figures import write_png
@@ -209,17 +214,46 @@ def _duplicates(dataset: Dataset, record: "Record", near: float, quiet: bool) ->
             for where, split, other, p in found[:_PAIRS_SHOWN]
         ]
         write_png(record.path / "figures" / "near_duplicates.png", draw_pairs(shown))
-    counts = count_problems(find_problems(dataset))
     return {
-        "train_duplicates": counts.train_duplicates,
-        "test_duplicates": counts.test_duplicates,
-        "shared_by_train_and_test": counts.shared_by_train_and_test,
-        "conflicting_labels": counts.conflicting_labels,
-        **{
-            f"near_duplicates_{where.replace(' ', '_')}": sum(each[0] == where for each in found)
-            for where, *_ in searches
-        },
+        f"near_duplicates_{where.replace(' ', '_')}": sum(each[0] == where for each in found)
+        for where, *_ in searches
     }
+
+
+def _problems(problems: "Problems", record: "Record") -> dict[str, int]:
+    """Exact duplicates, missing and odd values; rows that cannot be read are listed."""
+    from fmnist_ray.dataset.cleaning import count_problems
+    from fmnist_ray.reports.tables import write_table
+
+    rows = [
+        {"split": split, "line": row.line, "column": row.column, "problem": row.reason}
+        for split, bad in problems.bad_rows.items()
+        for row in bad
+    ]
+    if rows:
+        write_table(record.path / "bad_rows.csv", rows)
+    return asdict(count_problems(problems))
+
+
+def _with_known_labels(dataset: Dataset) -> Dataset:
+    """Without the images whose label is no class: they are counted, and nothing else."""
+    validation = dataset.validation and _with_classes(dataset.validation, dataset.source)
+    return replace(
+        dataset,
+        train=_with_classes(dataset.train, dataset.source),
+        test=_with_classes(dataset.test, dataset.source),
+        validation=validation,
+    )
+
+
+def _with_classes(split: Split, source: str) -> Split:
+    known = split.labels < len(CLASS_NAMES)
+    if not known.any():
+        raise RequestError(
+            f"{source}: no label of a split is one of the classes 0 to {len(CLASS_NAMES) - 1}. "
+            "Correct the labels."
+        )
+    return split if known.all() else Split(split.images[known], split.labels[known])
 
 
 def _caption(where: str, split: Split, other: Split, pair: "NearDuplicate") -> str:
@@ -252,6 +286,8 @@ def _map(train: Split, record: "Record", count: int, seed: int, quiet: bool) -> 
 
 
 def _shown(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    from fmnist_ray.reports.findings import ODD_VALUES
+
     return {
         "record": metrics["record"],
         "images": f"{metrics['train_images']:,} to train on, {metrics['test_images']:,} to test on",
@@ -259,6 +295,7 @@ def _shown(metrics: Mapping[str, Any]) -> dict[str, Any]:
         f"{metrics['test_balance_p_value']:.3g} (test); below 0.01 they are not balanced",
         "exact duplicates": f"{metrics['train_duplicates']} in train, "
         f"{metrics['test_duplicates']} in test, {metrics['shared_by_train_and_test']} in both",
+        "missing or odd values": f"{sum(metrics[kind] for kind in ODD_VALUES):,} rows or labels",
         "near-duplicates": f"{metrics['near_duplicates_train']} pairs in train, "
         f"{metrics['near_duplicates_test']} in test, "
         f"{metrics['near_duplicates_test_and_train']} across",

@@ -92,3 +92,25 @@ def test_a_wrong_request_is_refused(options: list[str], part: str, tmp_path: Pat
     assert found.exit_code == 2, found.output
     assert part in " ".join(found.stderr.split())
     assert not results.exists() or not np.any([path.is_dir() for path in results.iterdir()])
+
+
+def test_rows_that_cannot_be_read_and_labels_that_are_none_are_counted(tmp_path: Path) -> None:
+    export_dataset(load_dataset("sample"), Layout.CSV, tmp_path / "csv")
+    path = tmp_path / "csv" / "fashion-mnist_train.csv"
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3].replace(",", ",,", 1).rsplit(",", 1)[0]  # an empty cell
+    lines[5] = "12" + lines[5][lines[5].index(",") :]
+    lines[7] = lines[7].rsplit(",", 1)[0] + ",soft"
+    path.write_text("\n".join(lines) + "\n")
+    metrics = explore(
+        data=str(tmp_path / "csv"), embedded=0, results=str(tmp_path), name="odd", quiet=True
+    )
+    assert metrics["missing_values"] == 1
+    assert metrics["labels_out_of_range"] == 1
+    assert metrics["not_whole_numbers"] == 1
+    bad = pd.read_csv(tmp_path / "odd" / "bad_rows.csv")
+    assert set(bad["line"]) == {4, 6, 8}
+    assert set(bad["split"]) == {"train"}
+    page = (tmp_path / "odd" / "report.html").read_text(encoding="utf-8")
+    assert "1 missing values" in page
+    assert "Rows that cannot be read" in page

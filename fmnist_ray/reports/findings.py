@@ -5,6 +5,15 @@ from typing import Any, NamedTuple
 
 Metrics = Mapping[str, Any]
 
+ODD_VALUES = (
+    "missing_values",
+    "not_whole_numbers",
+    "wrong_numbers_of_cells",
+    "pixels_out_of_range",
+    "labels_out_of_range",
+)
+"""An exploration's counts of what is no pixel or no label, as `dataset.cleaning` names them."""
+
 
 class Card(NamedTuple):
     """A key figure.
@@ -57,6 +66,7 @@ def cards(metrics: Metrics, model: Metrics) -> list[Card]:
         ("epochs", "Epochs"),
         ("units", "Fits"),
         ("train_images", "Training images"),
+        ("test_images", "Test images"),
         ("images", "Images"),
         ("images_labelled", "Images labelled"),
     ):
@@ -91,6 +101,7 @@ def sentences(metrics: Metrics) -> list[str]:
         said.append(
             f"{issues:,} training labels are likely wrong, by models that did not see the images."
         )
+    said += _of_data(metrics)
     failed = metrics.get("units_failed") or metrics.get("fits_failed")
     if failed:
         said.append(f"{failed} fits failed and are left out.")
@@ -113,6 +124,31 @@ def _of_members(metrics: Metrics) -> list[str]:
             f"{group.replace('_', ' ')}: {members} members are right on {alone} each and on "
             f"{together} together, {100 * gain:+.2f} points."
         )
+    return said
+
+
+def _of_data(metrics: Metrics) -> list[str]:
+    """What an exploration found."""
+    said = []
+    if (balance := _number(metrics, "train_balance_p_value")) is not None:
+        even = "equally frequent" if balance >= 0.01 else "not equally frequent"
+        said.append(f"The classes are {even} in the training images (p = {balance:.3g}).")
+    if "shared_by_train_and_test" in metrics:
+        said.append(
+            f"Exact duplicates: {metrics.get('train_duplicates')} within train, "
+            f"{metrics.get('test_duplicates')} within test, "
+            f"{metrics['shared_by_train_and_test']} in both."
+        )
+    if "near_duplicates_test_and_train" in metrics:
+        said.append(
+            f"Near-duplicates: {metrics.get('near_duplicates_train')} pairs within train, "
+            f"{metrics.get('near_duplicates_test')} within test, "
+            f"{metrics['near_duplicates_test_and_train']} across."
+        )
+    odd = {name: metrics[name] for name in ODD_VALUES if metrics.get(name)}
+    if odd:
+        listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in odd.items())
+        said.append(f"Odd values: {listed}.")
     return said
 
 

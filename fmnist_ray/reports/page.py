@@ -27,6 +27,7 @@ TABLES = {
     "skipped.csv": "Files that were skipped",
     "classification_report.csv": "Test images, by class",
     "classes.csv": "Images and pixels, by class",
+    "bad_rows.csv": "Rows that cannot be read",
     "near_duplicates.csv": "Near-duplicates",
     "label_issues.csv": "Labels that are likely wrong",
 }
@@ -41,7 +42,7 @@ _UNIT_FIGURES = (
     "busy_seconds",
     "fit_seconds",
 )
-_MOST_ROWS = 12
+_MOST_ROWS = 20
 # Narrower, on a phone, a figure of 12 inches cannot be read: it scrolls sideways instead.
 _LEAST_WIDTH = 760
 

@@ -106,9 +106,9 @@ def test_tables_are_cut_and_say_where_the_rest_is(record: Record) -> None:
     rows = "".join(f"trial-{number},0.{number:03}\n" for number in range(40))
     (record.path / "trials.csv").write_text(f"unit,best_validation_accuracy\n{rows}")
     written = page(record)
-    assert "The first 12 of 40 rows" in written
-    assert "trial-11" in written
-    assert "trial-12" not in written
+    assert "The first 20 of 40 rows" in written
+    assert "trial-19" in written
+    assert "trial-20" not in written
     assert '<th class="number">best validation accuracy</th>' in written
 
 
