@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from fmnist_ray.errors import RequestError
 from fmnist_ray.evaluation.calibration import fit_temperature
+from fmnist_ray.evaluation.provenance import as_mapping, read_if_there
 from fmnist_ray.records import (
     OUT_OF_BAG_FILE,
     OUT_OF_FOLD_FILE,
     PREDICTIONS_FILE,
     Predictions,
     Record,
-    read_json,
     read_predictions,
 )
 
@@ -41,8 +41,7 @@ def validation_predictions(record: Record, unit: str | None = None) -> HeldOut |
     """
     if unit is not None:
         return _of_unit(record, unit, f"the validation images of {unit}")
-    metrics_file = record.path / "metrics.json"
-    metrics = read_json(metrics_file) if metrics_file.is_file() else {}
+    metrics = read_if_there(record.path / "metrics.json")
     verb = record.run().get("verb")
     if verb in ("train", "transfer") and not metrics.get("best_unit"):
         units = _units_with_predictions(record)
@@ -85,8 +84,7 @@ def gives_probabilities(record: Record, unit: str | None = None) -> bool:
         return True
     if unit is not None:
         return not unit.startswith("svm")
-    path = record.path / "metrics.json"
-    return not path.is_file() or read_json(path).get("best_model") != "svm"
+    return read_if_there(record.path / "metrics.json").get("best_model") != "svm"
 
 
 def unseen_predictions(record: Record) -> HeldOut | None:
@@ -119,10 +117,9 @@ def _of_unit(record: Record, unit: str, origin: str) -> HeldOut | None:
     if not path.is_file():
         return None
     found = read_predictions(path)
-    facts = record.run().get("data")
-    known = facts.get("sha256") if isinstance(facts, dict) else None
+    known = as_mapping(as_mapping(record.run().get("data")).get("sha256"))
     # A unit that was trained on all images keeps those of the test images under this name.
-    if isinstance(known, dict) and found.are_of(known.get("test_labels")):
+    if found.are_of(known.get("test_labels")):
         return None
     if not len(found.label):
         raise RequestError(f"{path} is damaged: it holds no predictions.")

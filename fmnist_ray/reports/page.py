@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fmnist_ray.errors import RequestError
-from fmnist_ray.records import Record, read_json, write_whole
+from fmnist_ray.evaluation.provenance import as_mapping, read_if_there
+from fmnist_ray.records import Record, write_whole
 from fmnist_ray.reports.captions import Caption
 from fmnist_ray.reports.findings import Card, cards
 
@@ -117,6 +118,7 @@ def write_page(
     metrics = _read(record.path / "metrics.json", troubles)
     model = _read(record.path / "model.json", troubles)
     figures = list(_figures(record.path / "figures", captions))
+    tables = list(_tables(record, troubles))
     environment = Environment(
         loader=PackageLoader("fmnist_ray.reports"), autoescape=True, trim_blocks=False
     )
@@ -136,11 +138,11 @@ def write_page(
         cards=[*cards(metrics, model), *_time_card(run)],
         sentences=sentences,
         figures=figures,
-        tables=list(_tables(record, troubles)),
+        tables=tables,
         configuration=list(_flat(run.get("config"))),
         circumstances=list(_circumstances(run)),
         files=list(_files(record.path)),
-        version=_mapping(run.get("versions")).get("fmnist_ray", ""),
+        version=as_mapping(run.get("versions")).get("fmnist_ray", ""),
         plotly=_packed_plotly() if any(figure.plot for figure in figures) else "",
         least_width=_LEAST_WIDTH,
     )
@@ -256,22 +258,16 @@ def _cell(text: str, number: bool) -> str:
 
 
 def _read(path: Path, troubles: list[str]) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
     try:
-        return read_json(path)
+        return read_if_there(path)
     except RequestError as error:
         troubles.append(str(error))
         return {}
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """A configuration's settings; those of parts of it under names with dots, unset ones last."""
-    for key, each in _mapping(value).items():
+    for key, each in as_mapping(value).items():
         name = f"{prefix}{key}"
         if isinstance(each, Mapping) and each:
             yield from _flat(each, f"{name}.")
@@ -284,16 +280,16 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def _circumstances(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "seed", str(run.get("seed", "not recorded"))
-    data = _mapping(run.get("data"))
+    data = as_mapping(run.get("data"))
     for key, value in data.items():
         if key == "sha256":
-            for name, digest in _mapping(value).items():
+            for name, digest in as_mapping(value).items():
                 yield f"SHA-256 of {name.replace('_', ' ')}", str(digest)[:16] + " …"
         else:
             yield f"data: {key.replace('_', ' ')}", str(value)
-    for key, value in _mapping(run.get("hardware")).items():
+    for key, value in as_mapping(run.get("hardware")).items():
         yield key.replace("_gib", " (GiB)"), str(value)
-    versions = _mapping(run.get("versions"))
+    versions = as_mapping(run.get("versions"))
     yield "versions", ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
