@@ -1,7 +1,6 @@
 """Scores a record's model on the test set: `python -m fmnist_ray.evaluate results/NAME`."""
 
 import logging
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,6 @@ from fmnist_ray.evaluation.metrics import (
 from fmnist_ray.records import (
     PREDICTIONS_FILE,
     TEST_PREDICTIONS_FILE,
-    Predictions,
     Record,
     read_json,
     write_json,
@@ -149,26 +147,30 @@ def evaluate(
     from fmnist_ray.reporting import report_on
     from fmnist_ray.reports.curves import write_curves
     from fmnist_ray.reports.scored import describe_pair
+    from fmnist_ray.training.scoring import kept_answers, require_model, score_model
 
     run = Record.open(record)
     folder = run.path if unit is None else run.unit(unit)
-    kept = _kept_predictions(run, unit)
+    kept = kept_answers(run, unit)
     if kept is None:
-        _require_model(run, folder, unit)
+        require_model(run, unit)
     # By default the data that the record was made from, so that its figures stay comparable.
     dataset = _load(data or run.run().get("config", {}).get("data"), quiet)
     as_trained = _compare_data(run, dataset)
-    if kept is not None and not np.array_equal(kept.label, dataset.test.labels):
+    labels = dataset.test.labels
+    if kept is not None and not np.array_equal(kept.label, labels):
         raise RequestError(
             f"{run.path} keeps predictions and no model, and they are not of the test images of "
             f"{dataset.source}. Use --data to name the data it was trained on."
         )
-    labels = dataset.test.labels
     speed: float | None = None
     if kept is not None:
-        probabilities, model = kept.probability, _classical_model(run, unit)
+        probabilities, model = kept.probability, kept.model
     else:
-        probabilities, model, speed = _score(folder, dataset, quiet)
+        begun = time.perf_counter()
+        with progress_bar("Scoring the test images", quiet) as progress:
+            probabilities, model = score_model(folder, dataset.test.images, progress)
+        speed = round(len(labels) / (time.perf_counter() - begun), 1)
     figures: dict[str, Any] = summarise(labels, probabilities, "test")
     calibration = gives_probabilities(run, unit)
     temperature = None
@@ -217,66 +219,6 @@ def evaluate(
         most_confused=tuple(describe_pair(pair, CLASS_NAMES) for pair in pairs),
         **figures,  # flat names, as the attributes
     )
-
-
-def _kept_predictions(run: Record, unit: str | None) -> Predictions | None:
-    """Those of classical models, which are not kept themselves."""
-    return run.test_predictions(unit) if run.run().get("verb") == "baselines" else None
-
-
-def _classical_model(run: Record, unit: str | None) -> str:
-    if unit is not None:
-        return str(read_json(run.unit(unit) / "metrics.json").get("model", unit))
-    return str(read_json(run.path / "metrics.json").get("best_model", "?"))
-
-
-def _score(
-    folder: Path, dataset: Dataset, quiet: bool
-) -> tuple[npt.NDArray[np.float32], str, float]:
-    """Probabilities of the test images, the model's name, and images per second."""
-    from fmnist_ray.training.scoring import score_model
-
-    begun = time.perf_counter()
-    with progress_bar("Scoring the test images", quiet) as progress:
-        probabilities, model = score_model(folder, dataset.test.images, progress)
-    return probabilities, model, round(len(probabilities) / (time.perf_counter() - begun), 1)
-
-
-def _require_model(run: Record, folder: Path, unit: str | None) -> None:
-    """Refuses, and says how to come by a model, where there is none."""
-    from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE
-
-    if (folder / DESCRIPTION_FILE).exists() or (folder / WEIGHTS_FILE).exists():
-        return
-    kept = sorted(path.parent.name for path in (run.path / "units").glob(f"*/{WEIGHTS_FILE}"))
-    names = ", ".join(kept[:10]) + (f" and {len(kept) - 10} more" if len(kept) > 10 else "")
-    if unit is not None:
-        problem = "keeps no model" if folder.is_dir() else "does not exist"
-        having = f"Units with a model: {names}." if kept else "None of its units has one."
-        raise RequestError(f"Unit {unit} of {run.path} {problem}. {having}")
-    content = run.run()
-    verb, status = content.get("verb", "?"), content.get("status", "?")
-    if verb == "baselines":
-        raise RequestError(
-            f"{run.path} is a record of `baselines`, which keeps predictions and no models. Its "
-            "figures are in metrics.json, its predictions in predictions.npz."
-        )
-    resume = f"`{_go_on_command(verb, run)}`"
-    if status == "running":
-        remedy = f"Wait for `{verb}` to end; if it was killed, go on with it: {resume}."
-    elif status in ("interrupted", "failed"):
-        remedy = f"Go on with it: {resume}."
-    else:
-        remedy = f"Run `{verb}` again under another --name."
-    also = f" With --unit ID one of its units can be scored: {names}." if kept else ""
-    raise RequestError(f"{run.path} holds no model yet, its status is `{status}`. {remedy}{also}")
-
-
-def _go_on_command(verb: str, run: Record) -> str:
-    if verb in ("train", "tune"):
-        return f"python -m fmnist_ray.{verb} --resume {shlex.quote(str(run.path))}"
-    folder, name = shlex.quote(str(run.path.parent)), shlex.quote(run.name)
-    return f"python -m fmnist_ray.{verb} --name {name} --results {folder}"
 
 
 def _load(data: str | None, quiet: bool) -> Dataset:

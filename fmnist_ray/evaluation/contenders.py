@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from fmnist_ray.errors import RequestError
+from fmnist_ray.evaluation.held_out import gives_probabilities
 from fmnist_ray.evaluation.provenance import (
     as_mapping,
     described_model,
@@ -135,7 +136,7 @@ def _contender(
         fit_seconds=fit_seconds(record, verb, unit, list(metrics.values())),
         run_seconds=None if unit is not None else _run_seconds(run),
         images_per_second=_images_per_second(record, description, metrics),
-        has_probabilities=not any(each.get("model") == "svm" for each in configs.values()),
+        has_probabilities=gives_probabilities(record, unit),
         status=str(run.get("status", "unknown")),
         data=source if isinstance(source, str) else None,
         sha256=sha256,

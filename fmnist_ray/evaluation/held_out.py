@@ -83,7 +83,7 @@ def gives_probabilities(record: Record, unit: str | None = None) -> bool:
     if record.run().get("verb") != "baselines":
         return True
     if unit is not None:
-        return not unit.startswith("svm")
+        return read_if_there(record.unit(unit) / "config.json").get("model") != "svm"
     return read_if_there(record.path / "metrics.json").get("best_model") != "svm"
 
 

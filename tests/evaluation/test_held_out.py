@@ -15,7 +15,7 @@ from fmnist_ray.evaluation.held_out import (
     unseen_predictions,
     validation_predictions,
 )
-from fmnist_ray.records import Record, write_predictions
+from fmnist_ray.records import Record, write_json, write_predictions
 
 DATASET = load_dataset("sample")
 
@@ -112,6 +112,8 @@ def test_only_an_svm_gives_scores(tmp_path: Path) -> None:
     record = begin(tmp_path, "baselines")
     record.write_metrics({"best_model": "svm"})
     assert not gives_probabilities(record)
+    for model in ("svm", "random_forest"):
+        write_json(record.unit(f"{model}-final") / "config.json", {"model": model})
     assert not gives_probabilities(record, "svm-final")
     assert gives_probabilities(record, "random_forest-final")
     record.write_metrics({"best_model": "random_forest"})
