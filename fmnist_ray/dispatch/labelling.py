@@ -1,0 +1,310 @@
+"""Labels image files: a few in this process, many with Ray Data on all CPUs or GPUs.
+
+Files are labelled in chunks that depend on the files alone, and each chunk in one thread, so that
+both ways give the same bits on the same kind of processor.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fmnist_ray.dataset.arrays import CLASS_NAMES, IMAGE_SIZE, Bytes
+from fmnist_ray.dataset.image_files import PhotographError
+from fmnist_ray.dataset.photographs import read_photograph
+from fmnist_ray.dataset.progress import Progress, no_progress
+from fmnist_ray.errors import WorkError
+from fmnist_ray.machine import usable_cpus
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# A chunk is as much as a process does in about a second: enough that handing it out costs little,
+# and little enough that all processes end together.
+_CHUNK_FILES = 250
+_CHUNK_BYTES = 8 * 2**20
+# Measured on two cores: what Ray, Ray Data and processes with torch take to start and to stop.
+_START_SECONDS = 12.0
+_LOOK_SECONDS = 0.5
+
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a model says of files, in their order.
+
+    Attributes:
+        probability: float32, (n, 10); not a number where a file was skipped.
+        reasons: Why files were skipped, by their index.
+    """
+
+    probability: npt.NDArray[np.float32]
+    reasons: Mapping[int, str]
+
+
+def chunks(files: Sequence[Path]) -> list[range]:
+    """Cuts the files into chunks of some 250 files or 8 MiB, whichever is less."""
+    cut, start, size = [], 0, 0
+    for index, path in enumerate(files):
+        try:
+            size += path.stat().st_size
+        except OSError:  # its reading will say what is wrong
+            size += 0
+        if size >= _CHUNK_BYTES or index + 1 - start == _CHUNK_FILES:
+            cut.append(range(start, index + 1))
+            start, size = index + 1, 0
+    if start < len(files):
+        cut.append(range(start, len(files)))
+    return cut
+
+
+def worth_ray(seconds_left: float, cpus: float) -> bool:
+    """Whether Ray saves more time than it takes to start.
+
+    Args:
+        seconds_left: That this process alone would still take.
+        cpus: Of this machine.
+    """
+    return seconds_left * (1 - 1 / max(1.0, cpus)) > _START_SECONDS
+
+
+def label_files(
+    files: Sequence[Path],
+    module: "nn.Module",
+    address: str | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Labels, str]:
+    """Labels files the quicker way, which the first of them tell.
+
+    Args:
+        files: At least one.
+        module: As `training.predict.predict` takes it.
+        address: A cluster that is to be used in any case; None to decide by the time it takes.
+        progress: Told the files done and all.
+
+    Returns:
+        The labels, and where they were made: `this process`, `Ray Data` or both.
+
+    Raises:
+        RequestError: There is no cluster at the address.
+        WorkError: A process of the cluster failed for good, or the model gives no numbers.
+    """
+    from fmnist_ray.dispatch.session import ray_session
+
+    cut, begun = chunks(files), time.monotonic()
+    labels = _Collected(len(files), progress)
+    rest = 0
+    if address is None:
+        for batch in _label_here(files, cut, module):
+            labels.add(batch)
+            rest += 1
+            spent = time.monotonic() - begun
+            if spent > _LOOK_SECONDS and worth_ray(spent / rest * (len(cut) - rest), usable_cpus()):
+                break
+    if rest == len(cut):
+        return labels.complete(), "this process"
+    with ray_session(address):
+        for batch in _label_with_ray(files, cut[rest:], module):
+            labels.add(batch)
+    return labels.complete(), "this process, then Ray Data" if rest else "Ray Data"
+
+
+def label_here(
+    files: Sequence[Path], module: "nn.Module", progress: Progress = no_progress
+) -> Labels:
+    """Labels files in this process, one after the other.
+
+    Raises:
+        WorkError: The model gives no numbers.
+    """
+    labels = _Collected(len(files), progress)
+    for batch in _label_here(files, chunks(files), module):
+        labels.add(batch)
+    return labels.complete()
+
+
+def label_with_ray(
+    files: Sequence[Path],
+    module: "nn.Module",
+    progress: Progress = no_progress,
+    apart: bool | None = None,
+) -> Labels:
+    """Labels files on the connected cluster, by Ray Data.
+
+    Args:
+        files: Readable under these paths on every node.
+        module: As `training.predict.predict` takes it.
+        progress: Told the files done and all.
+        apart: Whether reading and predicting are stages of their own; None for where there are
+            GPUs: the CPUs read then, and each GPU predicts.
+
+    Raises:
+        WorkError: A process failed for good, or the model gives no numbers.
+    """
+    labels = _Collected(len(files), progress)
+    for batch in _label_with_ray(files, chunks(files), module, apart):
+        labels.add(batch)
+    return labels.complete()
+
+
+class _Collected:
+    """Puts batches, which come in any order, in that of the files."""
+
+    def __init__(self, count: int, progress: Progress) -> None:
+        self._probability = np.full((count, len(CLASS_NAMES)), np.nan, np.float32)
+        self._reasons: dict[int, str] = {}
+        self._done, self._progress = 0, progress
+
+    def add(self, batch: Batch) -> None:
+        self._probability[batch["index"]] = batch["probability"]
+        for index, reason in zip(batch["index"], batch["reason"], strict=True):
+            if reason:
+                self._reasons[int(index)] = str(reason)
+        self._done += len(batch["index"])
+        self._progress(self._done, len(self._probability))
+
+    def complete(self) -> Labels:
+        broken = int(np.isnan(self._probability).any(axis=1).sum()) - len(self._reasons)
+        if broken:
+            raise WorkError(
+                f"The model gives no numbers (NaN) for {broken} of {len(self._probability)} "
+                "files: its training diverged. Name another with --record."
+            )
+        return Labels(self._probability, dict(sorted(self._reasons.items())))
+
+
+def _read(batch: Batch) -> Batch:
+    """A chunk's pictures: adds `image`, uint8 (n, 28, 28), and `reason`, empty where there is one."""
+    images = np.zeros((len(batch["path"]), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    reasons = []
+    for place, path in enumerate(batch["path"]):
+        try:
+            images[place] = read_photograph(Path(path))
+            reasons.append("")
+        except PhotographError as error:
+            reasons.append(str(error))
+    return {"index": batch["index"], "image": images, "reason": np.array(reasons, str)}
+
+
+def _predicted(module: "nn.Module", batch: Batch, device: str = "cpu") -> Batch:
+    """A chunk's probabilities in the place of its pictures."""
+    from fmnist_ray.training.predict import predict
+
+    images: Bytes = np.asarray(batch["image"], np.uint8)
+    probability = predict(module, images, device=device)
+    probability[np.asarray(batch["reason"]) != ""] = np.nan
+    return {"index": batch["index"], "probability": probability, "reason": batch["reason"]}
+
+
+def _label_here(
+    files: Sequence[Path], cut: Sequence[range], module: "nn.Module"
+) -> Iterator[Batch]:
+    import torch
+
+    threads = torch.get_num_threads()
+    for chunk in cut:
+        paths = [str(files[index]) for index in chunk]
+        batch = _read({"index": np.array(chunk), "path": paths})
+        torch.set_num_threads(1)
+        try:
+            labelled = _predicted(module, batch)
+        finally:
+            torch.set_num_threads(threads)
+        yield labelled
+
+
+def _label_with_ray(
+    files: Sequence[Path],
+    cut: Sequence[range],
+    module: "nn.Module",
+    apart: bool | None = None,
+) -> Iterator[Batch]:
+    import pyarrow as pa
+    import ray
+    import ray.data
+    from ray.exceptions import RayError
+
+    from fmnist_ray.dispatch.session import cluster_nodes
+
+    _silence_ray_data()
+    nodes = cluster_nodes()
+    cpus, gpus = (int(sum(getattr(n, what) for n in nodes)) for what in ("cpus", "gpus"))
+    # One block for each chunk, which Ray Data hands out whole (batch_size=None). The paths travel
+    # and not the files' content: to read a file where it is decoded saves copying it twice.
+    tables = [
+        pa.table(
+            {
+                "index": pa.array(list(chunk), pa.int64()),
+                "path": [str(files[index].absolute()) for index in chunk],
+            }
+        )
+        for chunk in cut
+    ]
+    shared = [ray.put(module)]
+    pipeline = ray.data.from_arrow(tables)
+    if apart if apart is not None else gpus > 0:
+        pipeline = pipeline.map_batches(_read, batch_size=None, num_cpus=1)
+        stage: dict[str, Any] = {"fn": _Predictor, "num_cpus": 0.01, "num_gpus": min(gpus, 1)}
+        size, device = max(1, gpus), "cuda" if gpus else "cpu"
+    else:
+        # In one stage the pictures need not leave the process.
+        stage = {"fn": _Labeller, "num_cpus": 1}
+        size, device = max(1, cpus), "cpu"
+    pipeline = pipeline.map_batches(
+        **stage,
+        fn_constructor_args=[shared, device],
+        batch_size=None,
+        compute=ray.data.ActorPoolStrategy(size=min(size, len(cut))),
+    )
+    try:
+        yield from pipeline.iter_batches(batch_size=None, batch_format="numpy")
+    except RayError as error:
+        first = str(error).strip().splitlines()[-1]
+        raise WorkError(
+            f"Ray Data could not label the files: {first}. Look at the memory and disk of the "
+            "nodes, and that the files can be read on all of them."
+        ) from error
+
+
+def _silence_ray_data() -> None:
+    """The verbs have a bar and a summary of their own."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+class _Predictor:
+    """Has the model in a process of its own, and says what it thinks of pictures.
+
+    Args:
+        shared: The model's reference in Ray's object store.
+        device: Where it is to run.
+    """
+
+    def __init__(self, shared: list[Any], device: str) -> None:
+        import ray
+        import torch
+
+        torch.set_num_threads(1)
+        # Its arrays in the store are shared and read-only.
+        self._module = ray.get(shared[0]).to(device)
+        self._device = device
+
+    def __call__(self, batch: Batch) -> Batch:
+        return _predicted(self._module, batch, self._device)
+
+
+class _Labeller(_Predictor):
+    """Reads the pictures as well."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        return super().__call__(_read(batch))
