@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
@@ -97,12 +98,9 @@ def _too_many(pixels: str) -> str:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        # A named pipe, say, would keep the reader waiting for ever.
-        if path.is_dir():
-            raise PhotographError("it is a folder that cannot be listed")
-        if path.exists() and not path.is_file():
-            raise PhotographError("it is no ordinary file")
-        with path.open("rb") as stream:
+        with path.open("rb", opener=_open_at_once) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise PhotographError("it is no ordinary file")
             content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise PhotographError(f"it cannot be read ({error.strerror or error})") from None
@@ -113,3 +111,8 @@ def _read_bytes(path: Path) -> bytes:
             f"it is larger than {MAX_FILE_BYTES // 2**20} MiB: make it smaller first"
         )
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a file without waiting: a named pipe would keep the reader for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

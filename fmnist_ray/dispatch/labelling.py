@@ -76,7 +76,7 @@ def worth_ray(seconds_left: float, cpus: float) -> bool:
 
 def label_files(
     files: Sequence[Path],
-    module: "nn.Module",
+    folder: Path,
     address: str | None = None,
     progress: Progress = no_progress,
 ) -> tuple[Labels, str]:
@@ -84,7 +84,7 @@ def label_files(
 
     Args:
         files: At least one.
-        module: As `training.predict.predict` takes it.
+        folder: Holds the model, `model.json` and `model.safetensors`.
         address: A cluster that is to be used in any case; None to decide by the time it takes.
         progress: Told the files done and all.
 
@@ -96,7 +96,9 @@ def label_files(
         WorkError: A process of the cluster failed for good, or the model gives no numbers.
     """
     from fmnist_ray.dispatch.session import ray_session
+    from fmnist_ray.models.storage import load_model
 
+    module, _ = load_model(folder)  # first of all, since it may be damaged
     cut, begun = chunks(files), time.monotonic()
     labels = _Collected(len(files), progress)
     rest = 0
@@ -110,19 +112,21 @@ def label_files(
     if rest == len(cut):
         return labels.complete(), "this process"
     with ray_session(address):
-        for batch in _label_with_ray(files, cut[rest:], module):
+        for batch in _label_with_ray(files, cut[rest:], folder):
             labels.add(batch)
     return labels.complete(), "this process, then Ray Data" if rest else "Ray Data"
 
 
-def label_here(
-    files: Sequence[Path], module: "nn.Module", progress: Progress = no_progress
-) -> Labels:
+def label_here(files: Sequence[Path], folder: Path, progress: Progress = no_progress) -> Labels:
     """Labels files in this process, one after the other.
 
     Raises:
+        RequestError: The model is missing or damaged.
         WorkError: The model gives no numbers.
     """
+    from fmnist_ray.models.storage import load_model
+
+    module, _ = load_model(folder)
     labels = _Collected(len(files), progress)
     for batch in _label_here(files, chunks(files), module):
         labels.add(batch)
@@ -131,7 +135,7 @@ def label_here(
 
 def label_with_ray(
     files: Sequence[Path],
-    module: "nn.Module",
+    folder: Path,
     progress: Progress = no_progress,
     apart: bool | None = None,
 ) -> Labels:
@@ -139,7 +143,7 @@ def label_with_ray(
 
     Args:
         files: Readable under these paths on every node.
-        module: As `training.predict.predict` takes it.
+        folder: Holds the model; readable on every node likewise.
         progress: Told the files done and all.
         apart: Whether reading and predicting are stages of their own; None for where there are
             GPUs: the CPUs read then, and each GPU predicts.
@@ -148,7 +152,7 @@ def label_with_ray(
         WorkError: A process failed for good, or the model gives no numbers.
     """
     labels = _Collected(len(files), progress)
-    for batch in _label_with_ray(files, chunks(files), module, apart):
+    for batch in _label_with_ray(files, chunks(files), folder, apart):
         labels.add(batch)
     return labels.complete()
 
@@ -222,11 +226,10 @@ def _label_here(
 def _label_with_ray(
     files: Sequence[Path],
     cut: Sequence[range],
-    module: "nn.Module",
+    folder: Path,
     apart: bool | None = None,
 ) -> Iterator[Batch]:
     import pyarrow as pa
-    import ray
     import ray.data
     from ray.exceptions import RayError
 
@@ -246,7 +249,6 @@ def _label_with_ray(
         )
         for chunk in cut
     ]
-    shared = [ray.put(module)]
     pipeline = ray.data.from_arrow(tables)
     if apart if apart is not None else gpus > 0:
         pipeline = pipeline.map_batches(_read, batch_size=None, num_cpus=1)
@@ -258,7 +260,7 @@ def _label_with_ray(
         size, device = max(1, cpus), "cpu"
     pipeline = pipeline.map_batches(
         **stage,
-        fn_constructor_args=[shared, device],
+        fn_constructor_args=[str(folder.absolute()), device],
         batch_size=None,
         compute=ray.data.ActorPoolStrategy(size=min(size, len(cut))),
     )
@@ -283,20 +285,20 @@ def _silence_ray_data() -> None:
 
 
 class _Predictor:
-    """Has the model in a process of its own, and says what it thinks of pictures.
+    """Loads the model into a process of its own, and says what it thinks of pictures.
 
     Args:
-        shared: The model's reference in Ray's object store.
+        folder: Holds the model.
         device: Where it is to run.
     """
 
-    def __init__(self, shared: list[Any], device: str) -> None:
-        import ray
+    def __init__(self, folder: str, device: str) -> None:
         import torch
 
+        from fmnist_ray.models.storage import load_model
+
         torch.set_num_threads(1)
-        # Its arrays in the store are shared and read-only.
-        self._module = ray.get(shared[0]).to(device)
+        self._module = load_model(Path(folder))[0].to(device)
         self._device = device
 
     def __call__(self, batch: Batch) -> Batch:
