@@ -24,6 +24,7 @@ MAX_PIXELS = 80_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 # What Pillow raises for broken content: SyntaxError for PNG's, the others where a length lies.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error)
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class PhotographError(Exception):
@@ -98,7 +99,8 @@ def _too_many(pixels: str) -> str:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        with path.open("rb", opener=_open_at_once) as stream:
+        # Opened without waiting: a named pipe would keep the reader for ever.
+        with os.fdopen(os.open(path, _FLAGS), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise PhotographError("it is no ordinary file")
             content = stream.read(MAX_FILE_BYTES + 1)
@@ -111,8 +113,3 @@ def _read_bytes(path: Path) -> bytes:
             f"it is larger than {MAX_FILE_BYTES // 2**20} MiB: make it smaller first"
         )
     return content
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Opens a file without waiting: a named pipe would keep the reader for ever."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
