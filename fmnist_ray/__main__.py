@@ -17,6 +17,7 @@ VERBS = {
     "baselines": "tune and score SVM, random forest and logistic regression for comparison",
     "transfer": "VGG16 or VGG19 with a new output layer, or its last blocks trained on",
     "evaluate": "score a record's model on the test set",
+    "predict": "label your own photographs",
     "doctor": "show what this machine offers and what would stop the verbs",
 }
 
