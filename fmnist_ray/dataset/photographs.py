@@ -215,11 +215,12 @@ def _item_box(distance: Floats) -> tuple[int, int, int, int]:
     """Top, bottom, left and right of what is not close to the ground; the ends are not in it."""
     from PIL import Image, ImageFilter
 
-    # Averaged over 3 x 3 and with two pixels at least in a row, so that specks do not count.
-    grey = Image.fromarray(np.rint(distance * 255).astype(np.uint8))
+    # Far by themselves and on the average of 3 x 3, and two pixels at least in a row, so that specks
+    # do not count.
+    far = distance > _CLOSE
     if max(distance.shape) > 2 * IMAGE_SIZE:
-        grey = grey.filter(ImageFilter.BoxBlur(1))
-    far = np.asarray(grey) > _CLOSE * 255
+        grey = Image.fromarray(np.rint(distance * 255).astype(np.uint8))
+        far &= np.asarray(grey.filter(ImageFilter.BoxBlur(1))) > _CLOSE * 255
     least = 1 + max(distance.shape) // 112
     rows = np.flatnonzero(far.sum(axis=1) >= least)
     columns = np.flatnonzero(far.sum(axis=0) >= least)
