@@ -6,9 +6,10 @@ both ways give the same bits on the same kind of processor.
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,9 @@ def label_files(
                 break
     if rest == len(cut):
         return labels.complete(), "this process"
-    with _quiet_backend(), ray_session(address):
+    with ExitStack() as session:
+        with _quiet_backend():
+            session.enter_context(ray_session(address))
         for batch in _label_with_ray(files, cut[rest:], folder):
             labels.add(batch)
     return labels.complete(), "this process, then Ray Data" if rest else "Ray Data"
@@ -278,17 +281,25 @@ def _label_with_ray(
 
 @contextmanager
 def _quiet_backend() -> Iterator[None]:
-    """Keeps Ray's core from printing an error that is none.
+    """Has Ray, which starts within, keep from printing an error of its core that is none.
 
     Ray 2.60 says of each pool of Ray Data that its processes cannot be restarted if their arguments
-    are lost, which Ray Data itself keeps (https://github.com/ray-project/ray/issues/53727).
+    are lost, which Ray Data itself keeps (https://github.com/ray-project/ray/issues/53727). Only
+    the core's log level silences that, and then the core prints the level when it starts: so what
+    it writes past Python is held back meanwhile. Errors come as exceptions all the same.
     """
     name = "RAY_BACKEND_LOG_LEVEL"
     before = os.environ.get(name)
     os.environ.setdefault(name, "fatal")
+    sys.stderr.flush()
+    printed, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     try:
         yield
     finally:
+        os.dup2(printed, 2)
+        os.close(printed)
+        os.close(nowhere)
         if before is None:
             del os.environ[name]
 

@@ -78,18 +78,18 @@ def photograph(kind: str, image: Bytes, draw: np.random.Generator) -> bytes:
     raise AssertionError(kind)
 
 
-# Share of 200 test images that the shipped model, right on 0.925 of them, gets right on
-# photographs of them, measured, less 0.04.
+# The share that the shipped model gets right on photographs of 200 images, as measured, less 0.04.
+# On the images themselves it is 0.88.
 FLOORS = {
-    "white": 0.0,
-    "black": 0.0,
-    "coloured": 0.0,
-    "cloth": 0.0,
-    "uneven light": 0.0,
-    "textured": 0.0,
-    "pale": 0.0,
-    "transparent": 0.0,
-    "rotated": 0.0,
+    "white": 0.825,
+    "black": 0.82,
+    "coloured": 0.82,
+    "cloth": 0.79,
+    "uneven light": 0.82,
+    "textured": 0.83,
+    "pale": 0.84,
+    "transparent": 0.82,
+    "rotated": 0.825,
 }
 
 
@@ -103,7 +103,6 @@ def test_the_model_knows_items_in_photographs(kind: str, tmp_path: Path) -> None
         seen.append(read_photograph(path))
     module, _ = load_model(PRETRAINED_FOLDER)
     right = predict(module, np.stack(seen)).argmax(1) == TEST.labels[:COUNT]
-    print(f"{kind}: {right.mean():.3f}")
     assert right.mean() >= FLOORS[kind]
 
 
