@@ -25,7 +25,7 @@ from fmnist_ray.console import (
 from fmnist_ray.errors import Interrupted, RequestError
 
 if TYPE_CHECKING:
-    from fmnist_ray.dispatch.labelling import Labels
+    from fmnist_ray.dispatch.labels import Labels
     from fmnist_ray.records import Record
 
 app = verb_app("Label your own photographs.")

@@ -8,63 +8,27 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from fmnist_ray.dataset.arrays import CLASS_NAMES, IMAGE_SIZE, Bytes
-from fmnist_ray.dataset.image_files import PhotographError
-from fmnist_ray.dataset.photographs import read_photograph
 from fmnist_ray.dataset.progress import Progress, no_progress
+from fmnist_ray.dispatch.labels import (
+    Batch,
+    Collected,
+    Labels,
+    chunks,
+    label_chunks,
+    predict_chunk,
+    read_chunk,
+)
 from fmnist_ray.errors import WorkError
 from fmnist_ray.machine import usable_cpus
 
-if TYPE_CHECKING:
-    from torch import nn
-
-# A chunk is as much as a process does in about a second: enough that handing it out costs little,
-# and little enough that all processes end together.
-_CHUNK_FILES = 500
-_CHUNK_BYTES = 8 * 2**20
 # Measured on two cores: what Ray, Ray Data and processes with torch take to start and to stop.
 _START_SECONDS = 15.0
 _LOOK_SECONDS = 0.5
-
-Batch = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What a model says of files, in their order.
-
-    Attributes:
-        probability: float32, (n, 10); not a number where a file was skipped.
-        reasons: Why files were skipped, by their index.
-    """
-
-    probability: npt.NDArray[np.float32]
-    reasons: Mapping[int, str]
-
-
-def chunks(files: Sequence[Path]) -> list[range]:
-    """Cuts the files into chunks of 500 files or 8 MiB, whichever is less."""
-    cut, start, size = [], 0, 0
-    for index, path in enumerate(files):
-        try:
-            size += path.stat().st_size
-        except OSError:  # its reading will say what is wrong
-            size += 0
-        if size >= _CHUNK_BYTES or index + 1 - start == _CHUNK_FILES:
-            cut.append(range(start, index + 1))
-            start, size = index + 1, 0
-    if start < len(files):
-        cut.append(range(start, len(files)))
-    return cut
 
 
 def worth_ray(seconds_left: float, cpus: float) -> bool:
@@ -103,10 +67,10 @@ def label_files(
 
     module, _ = load_model(folder)  # first of all, since it may be damaged
     cut, begun = chunks(files), time.monotonic()
-    labels = _Collected(len(files), progress)
+    labels = Collected(len(files), progress)
     rest = 0
     if address is None:
-        for batch in _label_here(files, cut, module):
+        for batch in label_chunks(files, cut, module):
             labels.add(batch)
             rest += 1
             spent = time.monotonic() - begun
@@ -120,22 +84,6 @@ def label_files(
         for batch in _label_with_ray(files, cut[rest:], folder):
             labels.add(batch)
     return labels.complete(), "this process, then Ray Data" if rest else "Ray Data"
-
-
-def label_here(files: Sequence[Path], folder: Path, progress: Progress = no_progress) -> Labels:
-    """Labels files in this process, one after the other.
-
-    Raises:
-        RequestError: The model is missing or damaged.
-        WorkError: The model gives no numbers.
-    """
-    from fmnist_ray.models.storage import load_model
-
-    module, _ = load_model(folder)
-    labels = _Collected(len(files), progress)
-    for batch in _label_here(files, chunks(files), module):
-        labels.add(batch)
-    return labels.complete()
 
 
 def label_with_ray(
@@ -156,76 +104,10 @@ def label_with_ray(
     Raises:
         WorkError: A process failed for good, or the model gives no numbers.
     """
-    labels = _Collected(len(files), progress)
+    labels = Collected(len(files), progress)
     for batch in _label_with_ray(files, chunks(files), folder, apart):
         labels.add(batch)
     return labels.complete()
-
-
-class _Collected:
-    """Puts batches, which come in any order, in that of the files."""
-
-    def __init__(self, count: int, progress: Progress) -> None:
-        self._probability = np.full((count, len(CLASS_NAMES)), np.nan, np.float32)
-        self._reasons: dict[int, str] = {}
-        self._done, self._progress = 0, progress
-
-    def add(self, batch: Batch) -> None:
-        self._probability[batch["index"]] = batch["probability"]
-        for index, reason in zip(batch["index"], batch["reason"], strict=True):
-            if reason:
-                self._reasons[int(index)] = str(reason)
-        self._done += len(batch["index"])
-        self._progress(self._done, len(self._probability))
-
-    def complete(self) -> Labels:
-        broken = int(np.isnan(self._probability).any(axis=1).sum()) - len(self._reasons)
-        if broken:
-            raise WorkError(
-                f"The model gives no numbers (NaN) for {broken} of {len(self._probability)} "
-                "files: its training diverged. Name another with --record."
-            )
-        return Labels(self._probability, dict(sorted(self._reasons.items())))
-
-
-def _read(batch: Batch) -> Batch:
-    """A chunk's pictures: adds `image`, uint8 (n, 28, 28), and `reason`, empty where there is one."""
-    images = np.zeros((len(batch["path"]), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    reasons = []
-    for place, path in enumerate(batch["path"]):
-        try:
-            images[place] = read_photograph(Path(path))
-            reasons.append("")
-        except PhotographError as error:
-            reasons.append(str(error))
-    return {"index": batch["index"], "image": images, "reason": np.array(reasons, str)}
-
-
-def _predicted(module: "nn.Module", batch: Batch, device: str = "cpu") -> Batch:
-    """A chunk's probabilities in the place of its pictures."""
-    from fmnist_ray.training.predict import predict
-
-    images: Bytes = np.asarray(batch["image"], np.uint8)
-    probability = predict(module, images, device=device)
-    probability[np.asarray(batch["reason"]) != ""] = np.nan
-    return {"index": batch["index"], "probability": probability, "reason": batch["reason"]}
-
-
-def _label_here(
-    files: Sequence[Path], cut: Sequence[range], module: "nn.Module"
-) -> Iterator[Batch]:
-    import torch
-
-    threads = torch.get_num_threads()
-    for chunk in cut:
-        paths = [str(files[index]) for index in chunk]
-        batch = _read({"index": np.array(chunk), "path": paths})
-        torch.set_num_threads(1)
-        try:
-            labelled = _predicted(module, batch)
-        finally:
-            torch.set_num_threads(threads)
-        yield labelled
 
 
 def _label_with_ray(
@@ -256,7 +138,7 @@ def _label_with_ray(
     ]
     pipeline = ray.data.from_arrow(tables)
     if apart if apart is not None else gpus > 0:
-        pipeline = pipeline.map_batches(_read, batch_size=None, num_cpus=1)
+        pipeline = pipeline.map_batches(read_chunk, batch_size=None, num_cpus=1)
         stage: dict[str, Any] = {"fn": _Predictor, "num_cpus": 0.01, "num_gpus": min(gpus, 1)}
         size, device = max(1, gpus), "cuda" if gpus else "cpu"
     else:
@@ -332,11 +214,11 @@ class _Predictor:
         self._device = device
 
     def __call__(self, batch: Batch) -> Batch:
-        return _predicted(self._module, batch, self._device)
+        return predict_chunk(self._module, batch, self._device)
 
 
 class _Labeller(_Predictor):
     """Reads the pictures as well."""
 
     def __call__(self, batch: Batch) -> Batch:
-        return super().__call__(_read(batch))
+        return super().__call__(read_chunk(batch))

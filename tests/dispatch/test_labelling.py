@@ -11,13 +11,8 @@ from fmnist_ray.dataset.class_folders import write_class_folders
 from fmnist_ray.dataset.image_files import find_images
 from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.dispatch import labelling
-from fmnist_ray.dispatch.labelling import (
-    chunks,
-    label_files,
-    label_here,
-    label_with_ray,
-    worth_ray,
-)
+from fmnist_ray.dispatch.labelling import label_files, label_with_ray, worth_ray
+from fmnist_ray.dispatch.labels import chunks, label_here
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.models.config import ModelConfig
 from fmnist_ray.models.storage import load_model, save_model
