@@ -19,6 +19,7 @@ VERBS = {
     "evaluate": "score a record's model on the test set",
     "compare": "set several records side by side: a table, figures, tests of every pair",
     "report": "make a record's report.html again",
+    "predict": "label your own photographs",
     "doctor": "show what this machine offers and what would stop the verbs",
 }
 

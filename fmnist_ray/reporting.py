@@ -70,9 +70,20 @@ def captions() -> dict[str, Caption]:
         folds,
         image_grids,
         members,
+        photographs,
     )
 
-    modules = (comparison, folds, members, curves, confusion, image_grids, calibration, exploration)
+    modules = (
+        comparison,
+        photographs,
+        folds,
+        members,
+        curves,
+        confusion,
+        image_grids,
+        calibration,
+        exploration,
+    )
     return {name: caption for module in modules for name, caption in module.CAPTIONS.items()}
 
 

@@ -67,8 +67,8 @@ def cards(metrics: Metrics, model: Metrics) -> list[Card]:
         ("units", "Fits"),
         ("train_images", "Training images"),
         ("test_images", "Test images"),
-        ("images", "Images"),
-        ("images_labelled", "Images labelled"),
+        ("files", "Files"),
+        ("labelled", "Files labelled"),
     ):
         if isinstance(count := metrics.get(key), int):
             found.append(Card(label, f"{count:,}"))
@@ -102,6 +102,11 @@ def sentences(metrics: Metrics) -> list[str]:
             f"{issues:,} training labels are likely wrong, by models that did not see the images."
         )
     said += _of_data(metrics)
+    if isinstance(classes := metrics.get("by_class"), Mapping):
+        counts = ", ".join(f"{count:,} {name}" for name, count in classes.items() if count)
+        said.append(
+            f"{metrics.get('labelled'):,} of {metrics.get('files'):,} files labelled: {counts}."
+        )
     failed = metrics.get("units_failed") or metrics.get("fits_failed")
     if failed:
         said.append(f"{failed} fits failed and are left out.")
