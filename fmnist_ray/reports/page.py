@@ -252,9 +252,10 @@ def _is_number(text: str) -> bool:
 
 
 def _cell(text: str, number: bool) -> str:
-    if number and text and ("." in text or "e" in text):
-        return f"{float(text):.4g}"
-    return text
+    if not (number and text and ("." in text or "e" in text)):
+        return text
+    value = float(text)
+    return f"{value:.4g}" if value == 0 or abs(value) >= 1e-4 else f"{value:.0e}"
 
 
 def _read(path: Path, troubles: list[str]) -> dict[str, Any]:
@@ -299,7 +300,7 @@ def _files(folder: Path) -> Iterator[FileLink]:
             continue
         if path.is_dir():
             count = sum(1 for each in path.rglob("*") if each.is_file())
-            yield FileLink(f"{path.name}/", f"{count} files")
+            yield FileLink(f"{path.name}/", f"{count} file{'s' if count != 1 else ''}")
         else:
             yield FileLink(path.name, _size(path.stat().st_size))
 
