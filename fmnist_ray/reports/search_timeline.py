@@ -8,13 +8,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from fmnist_ray.reports.figures import new_figure
-from fmnist_ray.reports.search import (
-    STATUS_COLOURS,
-    STATUS_NAMES,
-    TrialCourse,
-    dress,
-    time_unit,
-)
+from fmnist_ray.reports.search_courses import TrialCourse, time_unit
+from fmnist_ray.reports.search_looks import STATUS_COLOURS, STATUS_NAMES, dress
 
 # A place is free a moment before the journal says so: an end is written after the work.
 _SLACK_SECONDS = 0.1

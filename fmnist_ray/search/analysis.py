@@ -11,28 +11,18 @@ from matplotlib.figure import Figure
 from fmnist_ray.errors import RequestError
 from fmnist_ray.records import Record, write_whole
 from fmnist_ray.reports.figures import write_png
-from fmnist_ray.reports.search import (
-    CAPTIONS,
-    Aim,
-    TrialCourse,
-    draw_best,
-    draw_trial_curves,
-    rung_counts,
-)
-from fmnist_ray.reports.search_parameters import (
-    Parameter,
-    TrialTable,
-    draw_contour,
-    draw_importance,
-    draw_parallel,
-    draw_slices,
-)
+from fmnist_ray.reports.search import CAPTIONS, draw_best, draw_trial_curves
+from fmnist_ray.reports.search_courses import Aim, TrialCourse, rung_counts
+from fmnist_ray.reports.search_parallel import draw_contour, draw_parallel
+from fmnist_ray.reports.search_parameters import Importance, Parameter, TrialTable
+from fmnist_ray.reports.search_slices import draw_importance, draw_slices
 from fmnist_ray.reports.search_timeline import draw_timeline
 from fmnist_ray.reports.tables import write_table
 from fmnist_ray.search.courses import SearchClock, asha_rungs, trial_courses
 from fmnist_ray.search.findings import (
     Comparison,
     SearchFindings,
+    count,
     search_metrics,
     search_sentences,
     trial_rows,
@@ -52,6 +42,7 @@ TRIALS_FILE = "trials.csv"
 STEMS = tuple(name.removesuffix(".png") for name in CAPTIONS)
 
 _FEWEST_TRIALS = 6
+_SHORTEST_SECONDS = 0.5
 _COMPARED = ("search_importance", "search_slices", "search_contour")
 
 
@@ -128,14 +119,14 @@ class _Analysis:
 
     def _draw_courses(self) -> None:
         """The figures of how the search went."""
-        of = f"{len(self.states)} trials" if len(self.states) != 1 else "1 trial"
-        if any(course.spans for course in self.courses):
+        of = count(len(self.states), "trial")
+        if self.clock.total >= _SHORTEST_SECONDS and any(each.spans for each in self.courses):
             figure = draw_timeline(
                 self.courses, self.clock.starts, self.clock.total, f"When each trial ran: {of}"
             )
             self._png("search_timeline", figure)
         else:
-            self.left_out["search_timeline"] = "No trial ran long enough to be drawn."
+            self.left_out["search_timeline"] = "The search has not run long enough."
         if not any(course.epoch for course in self.courses):
             for stem in ("search_best", "search_curves"):
                 self.left_out[stem] = "No trial has finished an epoch."
@@ -146,14 +137,14 @@ class _Analysis:
         rungs = []
         if self.settings.scheduler == "asha":
             rungs = asha_rungs(self.settings.max_epochs, self.settings.reduction_factor)
-        counts = rung_counts(self.courses, rungs)
+        steps = rung_counts(self.courses, rungs)
         title = f"{self.aim.name.capitalize()} after each epoch: {of}"
-        self._png("search_curves", draw_trial_curves(self.courses, self.aim, counts, title))
+        self._png("search_curves", draw_trial_curves(self.courses, self.aim, steps, title))
         plots = _plots()
         interactive = plots.plot_intermediate_values(
             curve_study(self.states, self.courses, self.aim)
         )
-        interactive.update_layout(xaxis_title="epoch", yaxis_title=self._axis)
+        interactive.update_layout(xaxis_title="epoch", yaxis_title=self.aim.label)
         self._plotly("search_curves", interactive, title)
 
     def _draw_parameters(self) -> Comparison:
@@ -172,16 +163,16 @@ class _Analysis:
         study = comparison_study(self.space, self.states, table, self.aim)
         names = [each.name for each in varying]
         self._png("search_slices", draw_slices(_only(table, varying), self.aim, _up(words)))
-        figure = plots.plot_slice(study, params=names, target_name=self._axis)
+        figure = plots.plot_slice(study, params=names, target_name=self.aim.label)
         self._plotly("search_slices", figure, _up(words))
         everywhere = [each for each in varying if bool((each.place == each.place).all())]
         if len(everywhere) < 2:
             reason = (
-                f"Only {len(everywhere)} parameter differs between trials in all of which it is "
-                "used; two are needed."
+                "Two parameters that all trials use, and in which they differ, are needed; there "
+                f"{'is' if len(everywhere) == 1 else 'are'} {len(everywhere)}."
             )
             self.left_out["search_importance"] = self.left_out["search_contour"] = reason
-            return comparison
+            return Comparison(epoch, table, only=varying[0] if len(varying) == 1 else None)
         found = importances(study, [each.name for each in everywhere], self.settings.seed)
         title = f"Importance of parameters, {words}"
         self._png("search_importance", draw_importance(found, title))
@@ -203,17 +194,18 @@ class _Analysis:
         title = f"{_up(first.name)} and {second.name}, {words}"
         self._png("search_contour", draw_contour(table, first, second, self.aim, title))
         figure = _plots().plot_contour(
-            study, params=[first.name, second.name], target_name=self._axis
+            study, params=[first.name, second.name], target_name=self.aim.label
         )
         self._plotly("search_contour", figure, title)
 
     def _draw_parallel(self) -> None:
         table = comparable_trials(self.space, self.states, self.courses, self.aim, None)
         varying = [each for each in table.parameters if each.varies]
-        if len(table.units) < 2 or not varying:
+        if len(table.units) < 2 or len(varying) < 2:
             self.left_out["search_parallel"] = (
-                "It needs two trials with a finished epoch that differ in a parameter; there "
-                f"are {len(table.units)} with one."
+                "It needs two trials with a finished epoch, and two parameters in which they "
+                f"differ; there are {count(len(table.units), 'such trial')} and "
+                f"{count(len(varying), 'such parameter')}."
             )
             return
         title = f"Best {self.aim.name} of {len(table.units)} trials and their values"
@@ -224,7 +216,7 @@ class _Analysis:
         self._png("search_parallel", draw_parallel(_only(table, varying), self.aim, title))
         study = comparison_study(self.space, self.states, table, self.aim)
         figure = _plots().plot_parallel_coordinate(
-            study, params=[each.name for each in varying], target_name=self._axis
+            study, params=[each.name for each in varying], target_name=self.aim.label
         )
         self._plotly("search_parallel", figure, title)
 
@@ -237,18 +229,14 @@ class _Analysis:
             )
         if len(table.units) < _FEWEST_TRIALS:
             return (
-                f"Only {len(table.units)} trials can be compared after the same number of epochs; "
-                f"at least {_FEWEST_TRIALS} are needed."
+                f"Only {count(len(table.units), 'trial')} can be compared after the same number of "
+                f"epochs; at least {_FEWEST_TRIALS} are needed."
             )
         if not any(each.varies for each in table.parameters):
             return "All trials have the same values of the searched parameters."
         if len(set(table.value.tolist())) < 2:
             return "All trials have the same figure."
         return ""
-
-    @property
-    def _axis(self) -> str:
-        return self.aim.label
 
     def _png(self, stem: str, figure: Figure) -> None:
         write_png(self.record.path / "figures" / f"{stem}.png", figure)
@@ -283,7 +271,7 @@ def _plots() -> Any:
     return optuna.visualization
 
 
-def _bars(found: Sequence[Any]) -> Any:
+def _bars(found: Sequence[Importance]) -> Any:
     """The importances as Plotly's bars: Optuna's own plot would compute others."""
     from plotly import graph_objects
 

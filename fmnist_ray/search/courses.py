@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fmnist_ray.reports.search import TrialCourse
+from fmnist_ray.reports.search_courses import TrialCourse
 from fmnist_ray.search.journal import Event, TrialState
 
 # PBT trains trials by turns. A longer pause than this, and half an epoch, is not training.

@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_ray.reports.search import Aim, BestStep, TrialCourse, best_so_far, savings
-from fmnist_ray.reports.search_parameters import Group, Importance, groups
-from fmnist_ray.reports.search_parameters import TrialTable as Table
+from fmnist_ray.reports.search_courses import Aim, BestStep, TrialCourse, best_so_far, savings
+from fmnist_ray.reports.search_parameters import (
+    Group,
+    Importance,
+    Parameter,
+    TrialTable,
+    groups,
+)
 from fmnist_ray.search.journal import TrialState
 from fmnist_ray.search.progress import describe_configuration
 
@@ -39,11 +44,13 @@ class Comparison:
         epoch: After which.
         table: The trials that reached it.
         importances: Of the parameters, the largest first; empty if there are too few trials.
+        only: The parameter, where the trials differ in one alone.
     """
 
     epoch: int
-    table: Table
+    table: TrialTable
     importances: Sequence[Importance] = ()
+    only: Parameter | None = None
 
     def words(self, trials: int) -> str:
         """Such as "after the same 1 epoch, 24 of 24 trials"."""
@@ -87,19 +94,25 @@ def search_sentences(
         )
     winner = steps[-1]
     state = next(each for each in states if each.unit == winner.unit)
-    of = f"Of {count(len(states), 'trial')}" if len(states) > 1 else "The only trial"
     what = describe_configuration(state.config, [key for key in searched if key in state.config])
-    what = what.replace("_", " ")
-    verb = f"{winner.unit} is the best" if len(states) > 1 else f"({winner.unit}) stands"
+    who = f"The only trial, {winner.unit}, reached"
+    if len(states) > 1:
+        who = f"Of {len(states)} trials, {winner.unit} is the best with"
     sentences = [
-        f"{of}{',' if len(states) > 1 else ''} {verb} with a {aim.name} of "
-        f"{aim.text(winner.value)} after epoch {winner.epoch}: {what}."
+        f"{who} a {aim.name} of {aim.text(winner.value)} after epoch {winner.epoch}: "
+        f"{what.replace('_', ' ')}."
     ]
     if len(states) > 1:
         sentences.append(_how_soon(courses, steps, aim, total))
         sentences.append(_saved(courses, scheduler))
     if comparison.importances:
         sentences.extend(_what_mattered(comparison, aim, len(states)))
+    elif comparison.only is not None:
+        found = groups(comparison.only, comparison.table.value, aim)
+        sentences.append(
+            f"Compared {comparison.words(len(states))}, "
+            + _which_did_best(comparison.only.name, found, aim)
+        )
     return (*sentences, *_troubles(states))
 
 
@@ -189,7 +202,7 @@ def _what_mattered(comparison: Comparison, aim: Aim, trials: int) -> list[str]:
             text += "; with so few trials this order is not certain"
     parameter = next(each for each in comparison.table.parameters if each.name == first.name)
     found = groups(parameter, comparison.table.value, aim)
-    return [f"{text}.", _which_did_best(first.name, found, aim)]
+    return [f"{text}.", f"At that point {_which_did_best(first.name, found, aim)}"]
 
 
 def _which_did_best(name: str, found: Sequence[Group], aim: Aim) -> str:
@@ -197,7 +210,7 @@ def _which_did_best(name: str, found: Sequence[Group], aim: Aim) -> str:
         return f"{group.text} (median {aim.text(group.median)} of {count(group.trials, 'trial')})"
 
     best, *others = found
-    text = f"At that point the best {name} was {told(best)}"
+    text = f"the best {name} was {told(best)}"
     if len(others) > 1:
         text += f", then {told(others[0])}"
     return f"{text}; the worst was {told(others[-1])}." if others else f"{text}."

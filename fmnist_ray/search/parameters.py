@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_ray.reports.search import Aim, TrialCourse
+from fmnist_ray.reports.search_courses import Aim, TrialCourse
 from fmnist_ray.reports.search_parameters import Importance, Parameter, TrialTable
 from fmnist_ray.search.journal import TrialState
 from fmnist_ray.search.optuna_study import optuna_study, optuna_trial
