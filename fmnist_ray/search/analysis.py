@@ -33,6 +33,7 @@ from fmnist_ray.search.parameters import (
     comparable_trials,
     comparison_study,
     curve_study,
+    importance_method,
     importances,
 )
 from fmnist_ray.search.settings import SearchSettings
@@ -174,7 +175,7 @@ class _Analysis:
             self.left_out["search_importance"] = self.left_out["search_contour"] = reason
             return Comparison(epoch, table, only=varying[0] if len(varying) == 1 else None)
         found = importances(study, [each.name for each in everywhere], self.settings.seed)
-        title = f"Importance of parameters, {words}"
+        title = f"Importance of parameters ({importance_method(len(table.units))}), {words}"
         self._png("search_importance", draw_importance(found, title))
         self._plotly("search_importance", _bars(found), title)
         self._draw_contour(study, table, [each.name for each in found], words)

@@ -199,7 +199,7 @@ def _what_mattered(comparison: Comparison, aim: Aim, trials: int) -> list[str]:
         second = others[0]
         text += f" ({100 * first.share:.0f} %), before {second.name} ({100 * second.share:.0f} %)"
         if first.low < second.high:
-            text += "; with so few trials this order is not certain"
+            text += "; this order is not certain"
     parameter = next(each for each in comparison.table.parameters if each.name == first.name)
     found = groups(parameter, comparison.table.value, aim)
     return [f"{text}.", f"At that point {_which_did_best(first.name, found, aim)}"]

@@ -16,6 +16,7 @@ from fmnist_ray.search.space import Domain, SearchSpace
 
 _UNUSED: Any = object()
 _ENOUGH_TRIALS = 10
+_MOST_FOR_FOREST = 60
 _TREES, _FEWER_TREES, _PARTS = 64, 16, 10
 
 
@@ -171,24 +172,36 @@ def _shown_distributions(space: SearchSpace) -> dict[str, Any]:
     return shown
 
 
+def importance_method(trials: int) -> str:
+    """How the importance of parameters is told from so many trials; see `importances`."""
+    return "fANOVA" if trials <= _MOST_FOR_FOREST else "PED-ANOVA"
+
+
 def importances(study: Any, names: Sequence[str], seed: int) -> list[Importance]:
     """What each parameter explains of the differences between trials, the largest first.
 
-    By functional analysis of variance over a random forest (fANOVA: Hutter, Hoos and
-    Leyton-Brown 2014, "An efficient approach for assessing hyperparameter importance", ICML).
-    Optuna's default, PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255), asks what sets the best
-    tenth apart: of two dozen trials that is two or three, from which nothing can be learned.
+    Of up to 60 trials by functional analysis of variance over a random forest (fANOVA: Hutter,
+    Hoos and Leyton-Brown 2014, "An efficient approach for assessing hyperparameter importance",
+    ICML). Its time grows with the square of the trials and is minutes for hundreds; so of more,
+    by Optuna's default, PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255). That asks what sets
+    the best tenth apart: of two dozen trials two or three, from which nothing could be learned.
 
     Args:
         study: Complete trials.
         names: Parameters that all of them have, and in which they differ.
         seed: Of the forests and of the parts.
     """
+    by_forest = importance_method(len(study.trials)) == "fANOVA"
     random = np.random.default_rng(seed)
-    whole = _fanova(study.trials, study.direction, names, seed, _TREES)
+    whole = _shares(study.trials, study.direction, names, seed, _TREES, by_forest)
     parts = [
-        _fanova(
-            [study.trials[at] for at in sorted(chosen)], study.direction, names, seed, _FEWER_TREES
+        _shares(
+            [study.trials[at] for at in sorted(chosen)],
+            study.direction,
+            names,
+            seed,
+            _FEWER_TREES,
+            by_forest,
         )
         for chosen in (
             random.choice(
@@ -209,13 +222,22 @@ def importances(study: Any, names: Sequence[str], seed: int) -> list[Importance]
     return sorted(found, key=lambda each: -each.share)
 
 
-def _fanova(
-    trials: Sequence[Any], direction: Any, names: Sequence[str], seed: int, trees: int
+def _shares(
+    trials: Sequence[Any],
+    direction: Any,
+    names: Sequence[str],
+    seed: int,
+    trees: int,
+    by_forest: bool,
 ) -> dict[str, float]:
     import optuna
 
     study = optuna.create_study(direction=direction)
     study.add_trials(trials)
-    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=trees, seed=seed)
+    evaluator = (
+        optuna.importance.FanovaImportanceEvaluator(n_trees=trees, seed=seed)
+        if by_forest
+        else optuna.importance.PedAnovaImportanceEvaluator()
+    )
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=list(names))
     return {name: float(shares.get(name, 0.0)) for name in names}

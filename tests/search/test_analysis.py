@@ -20,7 +20,13 @@ from fmnist_ray.search.analysis import STEMS, draw_search
 from fmnist_ray.search.courses import SearchClock, Session, asha_rungs, sessions, trial_courses
 from fmnist_ray.search.findings import SearchFindings, duration
 from fmnist_ray.search.journal import Event, read_events, trial_states
-from fmnist_ray.search.parameters import common_epoch, comparable_trials
+from fmnist_ray.search.parameters import (
+    common_epoch,
+    comparable_trials,
+    comparison_study,
+    importance_method,
+    importances,
+)
 from fmnist_ray.search.space import parse_space
 
 # `fmnist tune --data sample --trials 10 --max-epochs 4`, out of time and then resumed.
@@ -205,6 +211,24 @@ def test_trials_are_compared_after_an_epoch_that_three_quarters_reached() -> Non
     assert common_epoch(reached(*[3] * 9)) == (1, 9)
     assert common_epoch(reached(0, 0)) == (1, 0)
     assert common_epoch([]) == (1, 0)
+
+
+def test_the_parameter_that_makes_the_difference_is_found_among_few_and_many_trials() -> None:
+    for trials in (20, 80):
+        events = Events().add(0, "session", number=0)
+        for number in range(trials):
+            batch = (64, 128)[number * number % 3 % 2]
+            accuracy = 0.5 + 0.3 * (number % 2) + 0.0001 * (number * 7 % 11)
+            events.trial(number, number, learning_rate=0.001 + 0.001 * number, batch_size=batch)
+            events.result(number + 0.9, number, 1, accuracy, 0.9)
+        states, space = list(trial_states(events.all).values()), parse_space(SPACE, "s")
+        table = comparable_trials(space, states, courses_of(events), ACCURACY, 1)
+        study = comparison_study(space, states, table, ACCURACY)
+        first, *others = importances(study, ["learning rate", "optimizer", "batch size"], 0)
+        assert first.name == "optimizer"
+        assert first.low > max(each.share for each in others)
+        assert first.low <= first.share <= first.high
+    assert (importance_method(60), importance_method(61)) == ("fANOVA", "PED-ANOVA")
 
 
 def test_what_an_optimizer_ignores_is_not_used() -> None:
