@@ -45,7 +45,7 @@ CAPTIONS: dict[str, Caption] = {
         "Which parameters mattered",
         "How much of the differences between trials each parameter explains by itself, after the "
         "same number of epochs: fANOVA (Hutter et al. 2014, ICML), or PED-ANOVA (Watanabe et al. "
-        "2023, arXiv:2304.10255), which tells the best tenth from the rest, for more than 60 "
+        "2023, arXiv:2304.10255), which tells the best tenth from the rest, for more than 200 "
         "trials. The lines show how far it moves when a fifth of the trials is left out; where "
         "they overlap, the order is not certain.",
     ),

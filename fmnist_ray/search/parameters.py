@@ -16,7 +16,7 @@ from fmnist_ray.search.space import Domain, SearchSpace
 
 _UNUSED: Any = object()
 _ENOUGH_TRIALS = 10
-_MOST_FOR_FOREST = 60
+_MOST_FOR_FOREST = 200
 _TREES, _FEWER_TREES, _PARTS = 64, 16, 10
 
 
@@ -180,36 +180,26 @@ def importance_method(trials: int) -> str:
 def importances(study: Any, names: Sequence[str], seed: int) -> list[Importance]:
     """What each parameter explains of the differences between trials, the largest first.
 
-    Of up to 60 trials by functional analysis of variance over a random forest (fANOVA: Hutter,
+    Of up to 200 trials by functional analysis of variance over a random forest (fANOVA: Hutter,
     Hoos and Leyton-Brown 2014, "An efficient approach for assessing hyperparameter importance",
-    ICML). Its time grows with the square of the trials and is minutes for hundreds; so of more,
-    by Optuna's default, PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255). That asks what sets
-    the best tenth apart: of two dozen trials two or three, from which nothing could be learned.
+    ICML), which takes about two seconds per hundred trials here. Of more, by Optuna's default,
+    PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255), which takes none. It asks what sets the
+    best tenth apart: of two dozen trials two or three, from which nothing could be learned.
 
     Args:
         study: Complete trials.
         names: Parameters that all of them have, and in which they differ.
         seed: Of the forests and of the parts.
     """
-    by_forest = importance_method(len(study.trials)) == "fANOVA"
+    trials = study.trials  # a deep copy each time that it is asked for
+    by_forest = importance_method(len(trials)) == "fANOVA"
     random = np.random.default_rng(seed)
-    whole = _shares(study.trials, study.direction, names, seed, _TREES, by_forest)
-    parts = [
-        _shares(
-            [study.trials[at] for at in sorted(chosen)],
-            study.direction,
-            names,
-            seed,
-            _FEWER_TREES,
-            by_forest,
-        )
-        for chosen in (
-            random.choice(
-                len(study.trials), math.ceil(0.8 * len(study.trials)), replace=False
-            ).tolist()
-            for _ in range(_PARTS)
-        )
-    ]
+    whole = _shares(trials, study.direction, names, seed, _TREES, by_forest)
+    parts = []
+    for _ in range(_PARTS):
+        chosen = random.choice(len(trials), math.ceil(0.8 * len(trials)), replace=False)
+        part = [trials[at] for at in sorted(chosen.tolist())]
+        parts.append(_shares(part, study.direction, names, seed, _FEWER_TREES, by_forest))
     found = [
         Importance(
             name,
