@@ -22,6 +22,8 @@ from typing import Any
 
 from fmnist_ray.errors import WorkError
 
+JOURNAL_FILE = "journal.jsonl"
+
 Event = dict[str, Any]
 
 

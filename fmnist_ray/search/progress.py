@@ -180,12 +180,17 @@ def best_trial(
     return max(known, key=lambda pair: sign * pair[1][metric], default=None)
 
 
+def is_used(key: str, config: dict[str, Any]) -> bool:
+    """Whether a value of a configuration has any effect there."""
+    return key != "momentum" or config.get("optimizer") in ("sgd", "rmsprop")
+
+
 def describe_configuration(config: dict[str, Any], searched: list[str]) -> str:
     """The searched values in one line, such as `adam, learning_rate 0.0021, batch_size 128`."""
     parts = []
     for key in searched:
-        if key == "momentum" and config.get("optimizer") not in ("sgd", "rmsprop"):
-            continue  # the other optimizers ignore it
+        if not is_used(key, config):
+            continue
         value = config.get(key)
         if isinstance(value, bool):
             parts.append(key if value else f"no {key}")

@@ -15,7 +15,7 @@ from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.models.storage import save_model
 from fmnist_ray.records import Record, write_predictions
 from fmnist_ray.search.data import SearchData
-from fmnist_ray.search.journal import Journal, TrialState
+from fmnist_ray.search.journal import JOURNAL_FILE, Journal, TrialState
 from fmnist_ray.search.progress import SearchProgress, best_trial, describe_configuration
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import SearchSpace, parse_space
@@ -24,8 +24,6 @@ from fmnist_ray.training.checkpoint_store import CheckpointStore
 from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.contract import FitData
 from fmnist_ray.training.ray_train import Resources
-
-JOURNAL_FILE = "journal.jsonl"
 
 
 def plan_search(settings: SearchSettings, nodes: list[Node]) -> tuple[Plan, Resources]:

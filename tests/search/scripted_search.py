@@ -16,9 +16,8 @@ from rich.console import Console
 
 from fmnist_ray.dispatch.session import ray_session
 from fmnist_ray.records import Record
-from fmnist_ray.search.journal import Journal
+from fmnist_ray.search.journal import JOURNAL_FILE, Journal
 from fmnist_ray.search.progress import SearchProgress
-from fmnist_ray.search.run import JOURNAL_FILE
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import parse_space
 from fmnist_ray.search.sweep import Sweep, run_sweep
