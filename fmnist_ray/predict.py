@@ -83,6 +83,7 @@ def predict(
     from fmnist_ray.dataset.image_files import find_images
     from fmnist_ray.dispatch.labelling import label_files
     from fmnist_ray.records import Record
+    from fmnist_ray.reporting import report_on
 
     del as_json  # the command line prints the result
     found = find_images(files)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fmnist_ray.dataset.arrays import CLASS_NAMES
 from fmnist_ray.errors import RequestError
+from fmnist_ray.evaluation.provenance import read_if_there
 from fmnist_ray.records import Record, read_json
 from fmnist_ray.reports.captions import Caption
 
@@ -29,7 +30,7 @@ def write_report(record: Record) -> Path:
 
     problems: list[str] = []
     said: list[str] = []
-    for draw in (_read_metrics, _read_pairs, _draw_scores, _draw_curves):
+    for draw in (_read_metrics, _draw_search, _read_pairs, _draw_scores, _draw_curves):
         try:
             said += draw(record, problems)
         except RequestError as error:
@@ -71,9 +72,11 @@ def captions() -> dict[str, Caption]:
         image_grids,
         members,
         photographs,
+        search,
     )
 
     modules = (
+        search,
         comparison,
         photographs,
         folds,
@@ -85,6 +88,20 @@ def captions() -> dict[str, Caption]:
         exploration,
     )
     return {name: caption for module in modules for name, caption in module.CAPTIONS.items()}
+
+
+def _draw_search(record: Record, problems: list[str]) -> list[str]:
+    """What happened in a search; its figures become part of a complete search's metrics."""
+    run = record.run()
+    if run.get("verb") != "tune":
+        return []
+    from fmnist_ray.search.analysis import draw_search
+
+    findings = draw_search(record)
+    if run.get("status") == "complete":
+        record.write_metrics(read_if_there(record.path / "metrics.json") | findings.metrics)
+    left_out = [f"Not drawn: {why}" for why in findings.left_out.values()]
+    return [*findings.sentences, *left_out]
 
 
 def _draw_curves(record: Record, problems: list[str]) -> list[str]:
@@ -126,8 +143,7 @@ def _draw_scores(record: Record, problems: list[str]) -> list[str]:
 def _read_metrics(record: Record, problems: list[str]) -> list[str]:
     from fmnist_ray.reports.findings import sentences
 
-    path = record.path / "metrics.json"
-    return sentences(read_json(path)) if path.is_file() else []
+    return sentences(read_if_there(record.path / "metrics.json"))
 
 
 def _read_pairs(record: Record, problems: list[str]) -> list[str]:
