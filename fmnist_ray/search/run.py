@@ -14,12 +14,13 @@ from fmnist_ray.dispatch.unit_records import adopt_model
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.models.storage import save_model
 from fmnist_ray.records import Record, write_predictions
+from fmnist_ray.search.courses import SearchClock
 from fmnist_ray.search.data import SearchData
 from fmnist_ray.search.journal import JOURNAL_FILE, Journal, TrialState
 from fmnist_ray.search.progress import SearchProgress, best_trial, describe_configuration
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import SearchSpace, parse_space
-from fmnist_ray.search.sweep import Sweep, run_sweep, seconds_so_far
+from fmnist_ray.search.sweep import Sweep, run_sweep
 from fmnist_ray.training.checkpoint_store import CheckpointStore
 from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.contract import FitData
@@ -121,7 +122,7 @@ def sweep_metrics(
     but train and validate.
     """
     busy = sum(row.get("seconds", 0.0) for state in states.values() for row in state.rows)
-    seconds = seconds_so_far(journal)
+    seconds = SearchClock(journal.events).total
     metrics: dict[str, Any] = {
         "trials": len(states),
         **{

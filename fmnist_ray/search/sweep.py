@@ -12,6 +12,7 @@ from typing import Any
 from fmnist_ray.dispatch.resources import PROCESS_MEMORY
 from fmnist_ray.errors import WorkError
 from fmnist_ray.records import Record
+from fmnist_ray.search.courses import SearchClock
 from fmnist_ray.search.journal import Journal, TrialState, trial_states
 from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.samplers import build_sampler
@@ -75,7 +76,7 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     sampler = build_sampler(settings.searcher, sweep.space, settings.seed, settings.mode)
     scheduler = build_scheduler(settings, sweep.space, journal)
     searcher = UnitSearcher(settings, sweep.space, sampler, journal)
-    used = seconds_so_far(journal)
+    used = SearchClock(journal.events).total
     budget = settings.time_budget - used if settings.time_budget is not None else None
     if not searcher.left or (budget is not None and budget <= 0):
         return trial_states(journal.events)
@@ -145,19 +146,6 @@ def _end_what_is_decided(sweep: Sweep) -> None:
             sweep.journal.append("end", unit=state.unit, status=status, reason=reason)
             state.apply(sweep.journal.events[-1])
             write_trial(sweep.record, state)
-
-
-def seconds_so_far(journal: Journal) -> float:
-    """Wall time of all sessions of the sweep; a killed one counts to its last event."""
-    total, begun, last = 0.0, None, 0.0
-    for event in journal.events:
-        if event["event"] == "session":
-            total += last - begun if begun is not None else 0.0
-            begun = event["time"]
-        elif event["event"] == "session_end":
-            total, begun = total + event["seconds"], None
-        last = event["time"]
-    return total + (last - begun if begun is not None else 0.0)
 
 
 def _live_trials(sweep: Sweep) -> int:
