@@ -66,7 +66,7 @@ def draw_pairs(matrix: PairMatrix) -> Figure:
         axes.text(
             column,
             row,
-            f"{value:+.2f}",
+            f"{round(value, 2) + 0.0:+.2f}",  # 0.0 takes the sign off a zero
             ha="center",
             va="center",
             fontsize=10,
