@@ -349,6 +349,15 @@ def test_it_runs_as_a_module_and_on_a_record_that_was_moved(record: Record, tmp_
     assert json.loads(done.stdout.splitlines()[-1])["record"] == str(moved)
 
 
+@pytest.mark.parametrize("verb", ["explore", "compare", "predict"])
+def test_a_record_that_never_has_a_model_is_named_as_one(tmp_path: Path, verb: str) -> None:
+    record = Record.create(tmp_path, "run", verb, "data")
+    record.start(verb, {}, 0, {})
+    record.end("complete")
+    with pytest.raises(RequestError, match=f"a record of `{verb}`, which trains nothing"):
+        evaluate(str(record.path), data="sample", quiet=True)
+
+
 def test_a_record_of_classical_models_is_named_as_one_without_models(tmp_path: Path) -> None:
     record = Record.create(tmp_path, "classical", "baselines", "svm")
     record.start("baselines", {}, 0, {})

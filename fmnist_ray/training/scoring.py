@@ -104,6 +104,11 @@ def require_model(run: Record, unit: str | None = None) -> None:
             f"{run.path} is a record of `baselines`, which keeps predictions and no models. Its "
             "figures are in metrics.json, its predictions in predictions.npz."
         )
+    if verb in ("explore", "compare", "predict"):
+        raise RequestError(
+            f"{run.path} is a record of `{verb}`, which trains nothing. Name that of a run which "
+            "does, such as `tune` or `train`."
+        )
     resume = f"`{_go_on_command(verb, run)}`"
     if status == "running":
         remedy = f"Wait for `{verb}` to end; if it was killed, go on with it: {resume}."
