@@ -86,15 +86,24 @@ def sentences(metrics: Metrics) -> list[str]:
         interval = _interval(metrics, "test_accuracy")
         inside = f" ({interval})" if interval else ""
         said.append(f"The model is right on {test} of the test images{inside}.")
+    mean, deviation = (
+        _number(metrics, f"validation_accuracy_{name}") for name in ("mean", "deviation")
+    )
+    if mean is not None and deviation is not None:
+        said.append(
+            f"{metrics.get('units')} folds: {100 * mean:.2f} % ± {100 * deviation:.2f} points on the "
+            "images that each held out."
+        )
     said += _of_members(metrics)
     ece, scaled = _number(metrics, "test_ece"), _number(metrics, "test_ece_with_temperature")
     if ece is not None:
         text = f"Its probabilities are off by {100 * ece:.2f} points on average (ECE)"
         temperature = _number(metrics, "temperature")
         if scaled is not None and temperature is not None:
+            does = "brings that down to" if scaled < ece else "does not help: it makes that"
             text += (
                 f"; a temperature of {temperature:.2f}, fitted on {metrics.get('temperature_from')}"
-                f", brings that to {100 * scaled:.2f}"
+                f", {does} {100 * scaled:.2f}"
             )
         said.append(text + ".")
     if isinstance(issues := metrics.get("label_issues"), int):

@@ -39,7 +39,7 @@ def test_the_temperature_is_told_with_its_origin() -> None:
     )
     assert said == [
         "Its probabilities are off by 3.00 points on average (ECE); a temperature of 1.50, fitted "
-        "on its validation images, brings that to 1.00."
+        "on its validation images, brings that down to 1.00."
     ]
 
 
@@ -60,3 +60,15 @@ def test_what_an_ensemble_gains_is_told_by_group() -> None:
 def test_failures_are_told() -> None:
     assert sentences({"units_failed": 2}) == ["2 fits failed and are left out."]
     assert sentences({"units_failed": 0}) == []
+
+
+def test_a_temperature_that_does_not_help_is_told_as_such() -> None:
+    (said,) = sentences({"test_ece": 0.01, "temperature": 1.2, "test_ece_with_temperature": 0.02})
+    assert "does not help: it makes that 2.00" in said
+
+
+def test_folds_are_told_with_their_deviation() -> None:
+    said = sentences(
+        {"units": 5, "validation_accuracy_mean": 0.9075, "validation_accuracy_deviation": 0.0012}
+    )
+    assert said == ["5 folds: 90.75 % ± 0.12 points on the images that each held out."]
