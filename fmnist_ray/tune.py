@@ -203,7 +203,7 @@ def tune(
 
     from fmnist_ray.dispatch.at_work import at_work
     from fmnist_ray.dispatch.session import cluster_nodes, ray_session
-    from fmnist_ray.records import Record
+    from fmnist_ray.records import Record, read_json
     from fmnist_ray.reporting import report_on
     from fmnist_ray.search.data import prepare_data, same_data
     from fmnist_ray.search.run import begin_record, load_settings, plan_search, run_search
@@ -269,8 +269,8 @@ def tune(
         f"score it in detail: python -m fmnist_ray.evaluate {shlex.quote(str(record.path))}",
         markup=False,
     )
-    report_on(record.path, quiet)
-    return {"record": str(record.path), **metrics}
+    report_on(record.path, quiet)  # adds to the metrics what it finds in the journal
+    return {"record": str(record.path), **metrics, **read_json(record.path / "metrics.json")}
 
 
 def resume_command(record: Path) -> str:
@@ -345,7 +345,34 @@ def _check_extras(settings: "SearchSettings") -> None:
     check_storage(settings)
 
 
-app.command()(command(tune))
+def _shown(metrics: dict[str, Any]) -> dict[str, Any]:
+    ends = ("complete", "stopped", "diverged", "failed", "unfinished")
+    counts = [f"{metrics[f'trials_{end}']} {end}" for end in ends if metrics[f"trials_{end}"]]
+    shown: dict[str, Any] = {
+        "record": metrics["record"],
+        "trials": f"{metrics['trials']}: {', '.join(counts)}",
+        "epochs": str(metrics["epochs"]),
+        "search": f"{metrics['sweep_seconds'] / 60:.1f} minutes, {metrics['slots']} at a time",
+    }
+    if saved := metrics.get("epochs_saved_share"):
+        shown["epochs"] += f", {saved:.0%} fewer than to the end of every trial"
+    figure = next((key for key in metrics if key.startswith("best_validation_")), None)
+    if figure is not None:
+        name = figure.removeprefix("best_").replace("_", " ")
+        shown["best trial"] = (
+            f"{metrics['best_unit']}, {name} {metrics[figure]:.4f} after epoch "
+            f"{metrics['best_epoch']}"
+        )
+    if "test_accuracy_mean" in metrics:
+        seeds = metrics["test_accuracy_by_seed"]
+        shown["test accuracy"] = (
+            f"{metrics['test_accuracy_mean']:.4f} ± {metrics['test_accuracy_deviation']:.4f} over "
+            f"{len(seeds)} seeds; the record's model {metrics['test_accuracy']:.4f}"
+        )
+    return shown
+
+
+app.command()(command(tune, shown=_shown))
 
 
 def main() -> None:
