@@ -120,6 +120,15 @@ def tune(
             help="Stop the trials after, say, 30m or 1h30m, then retrain the best. [default: none]",
         ),
     ] = None,
+    trial_timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--trial-timeout",
+            metavar="DURATION",
+            help="A trial that ends no epoch for so long, say 10m, has hung: it is tried again "
+            "from its last epoch, and fails if that does not help. [default: none]",
+        ),
+    ] = None,
     framework: FrameworkOption = None,
     metric: Annotated[
         str | None,
@@ -221,7 +230,8 @@ def tune(
         "gpus_per_trial": _number(gpus_per_trial, "--gpus-per-trial"),
         "max_concurrent": _number(max_concurrent, "--max-concurrent"),
         "train_size": train_size,
-        "time_budget": parse_duration(time_budget),
+        "time_budget": parse_duration(time_budget, "--time-budget"),
+        "trial_timeout": parse_duration(trial_timeout, "--trial-timeout"),
         "metric": metric,
         "retrain_seeds": retrain_seeds,
         "storage": storage,
@@ -278,7 +288,7 @@ def resume_command(record: Path) -> str:
     return f"python -m fmnist_ray.tune --resume {shlex.quote(str(record))}"
 
 
-def parse_duration(text: str | None) -> float | None:
+def parse_duration(text: str | None, option: str = "--time-budget") -> float | None:
     """Seconds of `90`, `45s`, `30m`, `1h30m` or `2d`; None of None.
 
     Raises:
@@ -293,9 +303,7 @@ def parse_duration(text: str | None) -> float | None:
     parts = [float(part or 0) for part in match.groups()] if match else []
     seconds = sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=False))
     if seconds <= 0:
-        raise RequestError(
-            f"--time-budget is {text!r}. Write a duration such as 90s, 30m or 1h30m."
-        )
+        raise RequestError(f"{option} is {text!r}. Write a duration such as 90s, 30m or 1h30m.")
     return seconds
 
 

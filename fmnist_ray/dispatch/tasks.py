@@ -5,7 +5,7 @@ is looked at, and a task whose process dies or that raises is tried again while 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fmnist_ray.errors import WorkError
@@ -60,6 +60,33 @@ class Tell:
         ray.get(self.events.add.remote(self.name, payload))
 
 
+@dataclass
+class _Course:
+    """What became of a task so far.
+
+    Attributes:
+        failures: Why each attempt failed that did.
+        told: What the attempt under way has told.
+        most: The most that any attempt has told.
+        failed_since: Attempts that failed since one got further than all before.
+    """
+
+    failures: list[str] = field(default_factory=list)
+    told: int = 0
+    most: int = 0
+    failed_since: int = 0
+
+    def tell(self) -> None:
+        self.told += 1
+        if self.told > self.most:
+            self.most, self.failed_since = self.told, 0
+
+    def fail(self, reason: str) -> None:
+        self.failures.append(reason)
+        self.failed_since += 1
+        self.told = 0
+
+
 class Events:
     """The actor that keeps what tasks tell until the driver takes it."""
 
@@ -98,7 +125,8 @@ def run_tasks(
         slots: How many run at once; Ray keeps them waiting if there is less room.
         cpus: Of each task; 0 for tasks that only wait for others.
         gpus: Of each task.
-        retries: Times a task is tried again.
+        retries: Times a task is tried again. One that tells more than in any attempt before got
+            further, and starts counting anew.
         hopeless: Errors of the function after which it would fail again, and is not tried.
         on_tell: Called with a task's name and what it tells.
         on_retry: Called with the name of a task that will be tried again, and why.
@@ -113,7 +141,7 @@ def run_tasks(
     remote = ray.remote(**options)(function)
     waiting = list(tasks)
     running: dict[Any, Task] = {}
-    failures: dict[str, list[str]] = {task.name: [] for task in tasks}
+    courses = {task.name: _Course() for task in tasks}
 
     def fill() -> None:
         while waiting and len(running) < slots:
@@ -128,23 +156,24 @@ def run_tasks(
         while running:
             done, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_SECONDS)
             for name, payload in ray.get(events.take.remote()):
+                courses[name].tell()
                 if on_tell is not None:
                     on_tell(name, payload)
             outcomes = []
             for reference in done:
                 task = running.pop(reference)
-                failed_before = failures[task.name]
+                course = courses[task.name]
                 try:
                     value = ray.get(reference)
-                    outcomes.append(Outcome(task.name, value, tuple(failed_before), False))
+                    outcomes.append(Outcome(task.name, value, tuple(course.failures), False))
                 except ray.exceptions.RayError as error:
-                    failed_before.append(_reason(error))
-                    if len(failed_before) > retries or isinstance(_cause(error), hopeless):
-                        outcomes.append(Outcome(task.name, None, tuple(failed_before), True))
+                    course.fail(_reason(error))
+                    if course.failed_since > retries or isinstance(_cause(error), hopeless):
+                        outcomes.append(Outcome(task.name, None, tuple(course.failures), True))
                         continue
                     waiting.insert(0, task)
                     if on_retry is not None:
-                        on_retry(task.name, failed_before[-1])
+                        on_retry(task.name, course.failures[-1])
             # Before the caller looks at the outcomes, so that no slot waits for it.
             fill()
             yield from outcomes

@@ -11,6 +11,7 @@ from fmnist_ray.search.journal import Event, Journal, TrialState, trial_states
 from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.schedulers import JournalledScheduler, rungs, unit_name
 from fmnist_ray.search.tensorboard import TensorBoardLogs
+from fmnist_ray.search.watch import TrialWatch
 from fmnist_ray.training.ray_train import PLACEMENT_GROUP, release
 
 
@@ -28,9 +29,10 @@ class Recorder(Callback):  # type: ignore[misc]
         scheduler: JournalledScheduler,
         progress: SearchProgress,
         tensorboard: TensorBoardLogs | None,
+        watch: TrialWatch,
     ) -> None:
         self._record, self._journal, self._scheduler = record, journal, scheduler
-        self._progress, self._tensorboard = progress, tensorboard
+        self._progress, self._tensorboard, self._watch = progress, tensorboard, watch
         self._states: dict[str, TrialState] = trial_states(journal.events)
         self._taken = len(journal.events)
         progress.begin(self._states, rungs(scheduler))
@@ -65,6 +67,9 @@ class Recorder(Callback):  # type: ignore[misc]
         status, reason = self._states[unit].outcome or ("complete", "")
         self._end(unit, status, reason)
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._release(trial)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._release(trial)
         # Tune keeps a trial's errors in a text file on the driver's machine; the last line of
@@ -73,7 +78,9 @@ class Recorder(Callback):  # type: ignore[misc]
         text = path.read_text(encoding="utf-8") if path is not None and path.exists() else ""
         self._log(unit_name(trial), text)
         lines = [line for line in text.splitlines() if line.strip()]
-        self._end(unit_name(trial), "failed", lines[-1].strip() if lines else "unknown error")
+        error = lines[-1].strip() if lines else "unknown error"
+        unit = unit_name(trial)
+        self._end(unit, "failed", self._watch.reason(unit) or error)
 
     def _end(self, unit: str, status: str, reason: str = "") -> None:
         self._journal.append("end", unit=unit, status=status, reason=reason)

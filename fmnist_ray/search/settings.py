@@ -24,6 +24,7 @@ CHANGEABLE = frozenset(
         "gpus_per_trial",
         "max_concurrent",
         "time_budget",
+        "trial_timeout",
         "retrain_seeds",
         "data",
         "mlflow",
@@ -51,6 +52,8 @@ class SearchSettings(Options):
         train_size: Images to use, validation included; None for all.
         validation_fraction: Share of them held out to compare trials.
         time_budget: Seconds after which no further epoch is begun; None for no limit.
+        trial_timeout: Seconds that an epoch of a trial may take before its process is killed;
+            None for no limit.
         retrain_seeds: Times the best configuration is trained anew on all images and scored.
         storage: Where checkpoints are kept; None for the record itself.
         tensorboard: Whether TensorBoard files are written.
@@ -75,6 +78,7 @@ class SearchSettings(Options):
     train_size: int | None = Field(default=None, ge=20)
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     time_budget: float | None = Field(default=None, gt=0)
+    trial_timeout: float | None = Field(default=None, gt=0)
     retrain_seeds: int = Field(default=3, ge=0, le=1000)
     storage: str | None = None
     tensorboard: bool = True

@@ -1,6 +1,7 @@
 """Runs the trials of a search under Ray Tune, from the beginning or from its journal."""
 
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -70,6 +71,7 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     from fmnist_ray.search.searcher import UnitSearcher
     from fmnist_ray.search.tensorboard import TensorBoardLogs
     from fmnist_ray.search.trial import TrialSetup, run_trial
+    from fmnist_ray.search.watch import TrialWatch
 
     settings, journal = sweep.settings, sweep.journal
     _end_what_is_decided(sweep)
@@ -89,8 +91,9 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
         fit=sweep.fit,
     )
     logs = TensorBoardLogs(sweep.record.path / "tensorboard") if settings.tensorboard else None
-    recorder = Recorder(sweep.record, journal, scheduler, sweep.progress, logs)
-    callbacks = [recorder, *_mlflow(settings, sweep.record)]
+    watch = TrialWatch(settings.trial_timeout or math.inf)
+    recorder = Recorder(sweep.record, journal, scheduler, sweep.progress, logs, watch)
+    callbacks = [recorder, watch, *_mlflow(settings, sweep.record)]
     journal.append("session", number=sum(e["event"] == "session" for e in journal.events))
     begun = time.monotonic()
     # Tune wants a folder for its own snapshots. The journal does their work, so they go into a

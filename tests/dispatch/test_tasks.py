@@ -95,6 +95,37 @@ def test_what_would_fail_again_is_not_tried(ray_cluster: None, tmp_path: Path) -
     assert outcome.failures == ("so it was",)
 
 
+def _climb(folder: str, steps: int, tell: Tell) -> int:
+    """Dies after every step, and goes on with the next one when it is called again."""
+    path = Path(folder) / "steps"
+    done = len(path.read_text()) if path.exists() else 0
+    for _ in range(done):
+        tell("again")
+    if done == steps:
+        return done
+    path.write_text("x" * (done + 1))
+    tell("step")
+    os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+
+def test_a_task_that_got_further_may_fail_again(ray_cluster: None, tmp_path: Path) -> None:
+    (outcome,) = run_tasks(_climb, [Task("climbs", (str(tmp_path), 4))], 1, retries=1)
+    assert outcome.value == 4
+    assert len(outcome.failures) == 4
+
+
+def test_telling_the_same_again_is_not_getting_further(ray_cluster: None) -> None:
+    (outcome,) = run_tasks(_repeat, [Task("repeats", ())], 1, retries=2)
+    assert outcome.failed
+    assert len(outcome.failures) == 3
+
+
+def _repeat(tell: Tell) -> None:
+    tell("the same")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _overlap(seconds: float, tell: Tell) -> tuple[float, float]:
     started = time.time()
     time.sleep(seconds)

@@ -18,15 +18,22 @@ from fmnist_ray.training.ray_train import Resources
 pytestmark = pytest.mark.ray
 
 
-def _sweep(folder: Path, fit: Any, rates: list[float]) -> dict[str, TrialState]:
+def _sweep(
+    folder: Path,
+    fit: Any,
+    rates: list[float],
+    trial_timeout: float | None = None,
+    max_epochs: int = 2,
+) -> dict[str, TrialState]:
     space = {"model": "dnn", "search": {"learning_rate": {"choice": rates}}}
     settings = SearchSettings(
         space=space,
         space_source="s",
         trials=len(rates),
         searcher="grid",
-        max_epochs=2,
+        max_epochs=max_epochs,
         tensorboard=False,
+        trial_timeout=trial_timeout,
     )
     folder.mkdir(exist_ok=True)
     console = Console(quiet=True)
@@ -34,7 +41,7 @@ def _sweep(folder: Path, fit: Any, rates: list[float]) -> dict[str, TrialState]:
         record=Record(folder),
         journal=Journal(folder / "journal.jsonl"),
         settings=settings,
-        space=parse_space(space, "s").with_epochs_up_to(2),
+        space=parse_space(space, "s").with_epochs_up_to(max_epochs),
         resources=Resources(cpus=0.5),
         slots=2,
         progress=SearchProgress(console, len(rates), 2, "validation_accuracy", "max", []),
@@ -91,3 +98,93 @@ def test_a_failed_trial_is_tried_again_on_resume(ray_cluster: None, tmp_path: Pa
 def test_a_search_in_which_every_trial_fails_says_why(ray_cluster: None, tmp_path: Path) -> None:
     with pytest.raises(WorkError, match="the disk is on fire"):
         _sweep(tmp_path / "run", _scripted(0.2, 0.3), [0.2])
+
+
+def _hanging(times: int, marks: Path) -> Any:
+    """A fit that hangs in its second epoch, in the first so many tries, if its rate is 0.2."""
+    path = str(marks)
+
+    def fit(config: Any, data: Any, seed: int, resources: Any, on_epoch: Any, state: Any) -> None:
+        import time
+        from pathlib import Path
+
+        import numpy as np
+
+        from fmnist_ray.training.checkpoint import Checkpoint
+        from fmnist_ray.training.contract import EpochEnd
+
+        history = list(state.history) if state is not None else []
+        while len(history) < 2:
+            epoch = len(history) + 1
+            with Path(path).open("a") as stream:
+                stream.write(f"{config.learning_rate} {epoch}\n")
+            tries = Path(path).read_text().count("0.2 2\n")
+            if config.learning_rate == 0.2 and epoch == 2 and tries <= times:
+                time.sleep(3600)
+            history.append({"epoch": epoch, "validation_accuracy": 0.5, "seconds": 0.1})
+            saved = Checkpoint(config.model_dump(), seed, list(history), {"w": np.ones(1)}, {})
+            on_epoch(EpochEnd(history[-1], lambda saved=saved: saved))
+
+    return fit
+
+
+def test_a_trial_that_hangs_is_ended_and_marked_and_the_others_go_on(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    fit = _hanging(1000, tmp_path / "epochs")
+    states = _sweep(tmp_path / "run", fit, [0.1, 0.2, 0.3, 0.4], trial_timeout=8)
+    by_rate = {state.config["learning_rate"]: state for state in states.values()}
+    assert {by_rate[rate].status for rate in (0.1, 0.3, 0.4)} == {"complete"}
+    assert by_rate[0.2].status == "failed"
+    assert "no epoch ended within 8 s (--trial-timeout)" in by_rate[0.2].reason
+    assert len(by_rate[0.2].rows) == 1
+
+
+def test_a_trial_that_hung_once_goes_on_from_its_last_epoch(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    states = _sweep(tmp_path / "run", _hanging(1, tmp_path / "epochs"), [0.2], trial_timeout=8)
+    (state,) = states.values()
+    assert state.status == "complete"
+    assert [row["epoch"] for row in state.rows] == [1, 2]
+    assert (tmp_path / "epochs").read_text().splitlines() == ["0.2 1", "0.2 2", "0.2 2"]
+
+
+def _dying(marks: Path) -> Any:
+    """A fit whose process is killed once at the beginning of every epoch but the first."""
+    path = str(marks)
+
+    def fit(config: Any, data: Any, seed: int, resources: Any, on_epoch: Any, state: Any) -> None:
+        import os
+        import signal
+        from pathlib import Path
+
+        import numpy as np
+
+        from fmnist_ray.training.checkpoint import Checkpoint
+        from fmnist_ray.training.contract import EpochEnd
+
+        history = list(state.history) if state is not None else []
+        while len(history) < config.epochs:
+            epoch = len(history) + 1
+            begun = Path(path).read_text().split() if Path(path).exists() else []
+            with Path(path).open("a") as stream:
+                stream.write(f"{epoch}\n")
+            if epoch > 1 and str(epoch) not in begun:
+                os.kill(os.getpid(), signal.SIGKILL)
+            history.append({"epoch": epoch, "validation_accuracy": 0.5, "seconds": 0.1})
+            saved = Checkpoint(config.model_dump(), seed, list(history), {"w": np.ones(1)}, {})
+            on_epoch(EpochEnd(history[-1], lambda saved=saved: saved))
+
+    return fit
+
+
+def test_a_trial_that_gets_on_may_die_more_often_than_it_is_tried_again(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    states = _sweep(tmp_path / "run", _dying(tmp_path / "begun"), [0.1], max_epochs=6)
+    (state,) = states.values()
+    assert state.status == "complete", state.reason
+    assert [row["epoch"] for row in state.rows] == [1, 2, 3, 4, 5, 6]
+    begun = (tmp_path / "begun").read_text().split()
+    assert begun == ["1", *(str(epoch) for epoch in range(2, 7) for _ in range(2))]

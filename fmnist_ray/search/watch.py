@@ -1,0 +1,82 @@
+"""Looks after trials: ends those that hang, and lets those that get on fail more often."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune import Callback
+
+from fmnist_ray.search.schedulers import unit_name
+
+
+class TrialWatch(Callback):  # type: ignore[misc]
+    """Kills the process of a trial that ends no epoch for too long, and forgives failures.
+
+    The driver watches, and not the trial, whose own threads may be what hangs. To Tune the death
+    of the process is a failure like any other: the trial is tried again from its last epoch. A
+    trial that ended an epoch since it last failed starts counting anew, so that it fails for good
+    over what it cannot get past, and not over machines that come and go all night.
+
+    Args:
+        seconds: An epoch may take, the start of the trial's process included.
+        clock: Tells seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._since: dict[str, float] = {}
+        self._epochs: dict[str, int] = {}
+        self._killed: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks into a snapshot that we never read.
+        return {}
+
+    def reason(self, unit: str) -> str | None:
+        """Why a trial's last failure was ours; None if it was not."""
+        if unit not in self._killed:
+            return None
+        return f"it hung: no epoch ended within {self._seconds:g} s (--trial-timeout)"
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        unit = unit_name(trial)
+        self._since[unit] = self._clock()
+        self._killed.discard(unit)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        unit = unit_name(trial)
+        self._since[unit] = self._clock()
+        # What a trial tells again after a failure is no progress.
+        if result["epoch"] > self._epochs.get(unit, 0):
+            self._epochs[unit] = result["epoch"]
+            trial.run_metadata.num_failures = 0
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._since.pop(unit_name(trial), None)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._since.pop(unit_name(trial), None)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._since.pop(unit_name(trial), None)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        late = self._clock() - self._seconds
+        overdue = {unit for unit, since in self._since.items() if since < late}
+        if overdue:
+            for trial in trials:
+                if unit_name(trial) in overdue and trial.status == "RUNNING":
+                    self._kill(trial)
+
+    def _kill(self, trial: Any) -> None:
+        import ray
+
+        actor = trial.temporary_state.ray_actor
+        if actor is None:
+            return
+        unit = unit_name(trial)
+        self._since.pop(unit)  # the next start sets it again
+        self._killed.add(unit)
+        ray.kill(actor)
