@@ -13,6 +13,21 @@ class WorkError(Exception):
     """The request was right, but the work failed. Verbs print the message and exit with status 1."""
 
 
+class DiskError(WorkError):
+    """A file could not be written: the disk is full, say, or has become read-only.
+
+    Not a fault of the unit that met it: the next one would meet it, too.
+    """
+
+    @classmethod
+    def about(cls, path: object, error: OSError) -> "DiskError":
+        """The error to raise for what the system said of a path."""
+        return cls(
+            f"{path} cannot be written: {error.strerror or error}. What is written already is "
+            "whole. Make room, or see to it that the folder can be written."
+        )
+
+
 class Interrupted(Exception):
     """The work was stopped by a signal after its state was saved.
 

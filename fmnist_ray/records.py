@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmnist_ray.errors import RequestError, WorkError
+from fmnist_ray.errors import DiskError, RequestError
 from fmnist_ray.machine import processor_name, usable_cpus, usable_memory
 
 HISTORY_COLUMNS = (
@@ -60,7 +60,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes a file so that it appears whole or not at all (written aside, then renamed).
 
     Raises:
-        WorkError: The disk is full, or the folder cannot be written.
+        DiskError: The disk is full, or the folder cannot be written.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
@@ -75,10 +75,7 @@ def write_whole(path: Path, content: bytes) -> None:
             aside.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise WorkError(
-            f"{path} cannot be written: {error.strerror or error}. What is written already is "
-            "whole. Make room, or see to it that the folder can be written."
-        ) from error
+        raise DiskError.about(path, error) from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

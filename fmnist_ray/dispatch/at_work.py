@@ -1,5 +1,6 @@
 """A verb at work on its record: one process at a time, and an end that the record tells."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -11,10 +12,14 @@ from typing import Any
 from rich.console import Console
 
 from fmnist_ray.dispatch.session import stop_exit_code
-from fmnist_ray.errors import Interrupted, RequestError, WorkError
+from fmnist_ray.errors import DiskError, Interrupted, RequestError, WorkError
 from fmnist_ray.records import Record
 
 _LOCK_FILE = ".lock"
+_OF_THE_DISK = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.EROFS, errno.EACCES, errno.EPERM),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -32,6 +37,7 @@ def at_work(record: Record, go_on: str, console: Console, **changes: Any) -> Ite
 
     Raises:
         RequestError: Another process is at work on the record.
+        DiskError: In place of the system's error, when the disk is full or read-only.
         Interrupted: In place of the KeyboardInterrupt, with the command that goes on.
     """
     with _only_one(record):
@@ -44,10 +50,12 @@ def at_work(record: Record, go_on: str, console: Console, **changes: Any) -> Ite
                 f"all finished epochs are saved. Go on with:\n  {go_on}",
                 exit_code=stop_exit_code(),
             ) from None
-        except BaseException:
-            _end(record, "failed")
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                error = DiskError.about(error.filename or record.path, error)
+            _end(record, "failed", quiet=isinstance(error, DiskError))
             console.print(f"go on with: {go_on}", markup=False)
-            raise
+            raise error
         record.end("complete")
 
 
@@ -75,9 +83,11 @@ def _only_one(record: Record) -> Iterator[None]:
         yield
 
 
-def _end(record: Record, status: str) -> None:
+def _end(record: Record, status: str, quiet: bool = False) -> None:
     """Writes the status, but lets an error that is under way go before one of writing it."""
     try:
         record.end(status)
     except (RequestError, WorkError) as error:
+        if quiet:  # the error under way says the same
+            return
         _log.warning("warning: that the run is %s could not be noted. %s", status, error)

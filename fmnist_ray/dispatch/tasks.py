@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fmnist_ray.errors import WorkError
+from fmnist_ray.errors import DiskError, WorkError
 
 _POLL_SECONDS = 0.2
 
@@ -130,6 +130,9 @@ def run_tasks(
         hopeless: Errors of the function after which it would fail again, and is not tried.
         on_tell: Called with a task's name and what it tells.
         on_retry: Called with the name of a task that will be tried again, and why.
+
+    Raises:
+        DiskError: A task could not write; the others are cancelled.
     """
     import ray
 
@@ -167,6 +170,8 @@ def run_tasks(
                     value = ray.get(reference)
                     outcomes.append(Outcome(task.name, value, tuple(course.failures), False))
                 except ray.exceptions.RayError as error:
+                    if isinstance(_cause(error), DiskError):  # no other task could write, either
+                        raise _cause(error) from None
                     course.fail(_reason(error))
                     if course.failed_since > retries or isinstance(_cause(error), hopeless):
                         outcomes.append(Outcome(task.name, None, tuple(course.failures), True))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fmnist_ray.errors import WorkError
+from fmnist_ray.errors import DiskError
 
 JOURNAL_FILE = "journal.jsonl"
 
@@ -39,22 +39,29 @@ class Journal:
         lines = list(_whole_lines(path))
         self.events: list[Event] = [event for event, _ in lines]
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._size = sum(size for _, size in lines)
         with path.open("ab") as stream:
-            stream.truncate(sum(size for _, size in lines))
+            stream.truncate(self._size)
 
     def append(self, event: str, **fields: Any) -> None:
-        """Adds an event; it is on disk when this returns."""
+        """Adds an event; it is on disk when this returns.
+
+        Raises:
+            DiskError: It could not be written, and is not in the journal.
+        """
         entry: Event = {"event": event, "time": round(time.time(), 3), **fields}
+        line = _line(entry)
         try:
-            with self.path.open("ab") as stream:
-                stream.write(_line(entry))
+            with self.path.open("r+b") as stream:
+                # Not at the end, where a line may stand of which there was no room for all.
+                stream.seek(self._size)
+                stream.write(line)
+                stream.truncate()
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
-            raise WorkError(
-                f"The search's journal {self.path} cannot be written ({error.strerror}). What is "
-                "in it is safe: make room, then resume."
-            ) from error
+            raise DiskError.about(self.path, error) from error
+        self._size += len(line)
         self.events.append(entry)
 
 
@@ -87,6 +94,7 @@ class TrialState:
         config: Its configuration.
         rows: A row per finished epoch.
         decisions: The scheduler's answer to each row.
+        times: When each row was written, seconds since 1970.
         status: `running` until it ends as `complete`, `stopped`, `diverged` or `failed`.
         reason: Why it failed.
         started: Seconds since 1970.
@@ -98,6 +106,7 @@ class TrialState:
     started: float
     rows: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     status: str = "running"
     reason: str = ""
     ended: float | None = None
@@ -110,6 +119,7 @@ class TrialState:
             case "result":
                 self.rows.append(event["row"])
                 self.decisions.append(event["decision"])
+                self.times.append(event["time"])
             case "end":
                 self.status, self.reason = event["status"], event.get("reason", "")
                 self.ended = event["time"]

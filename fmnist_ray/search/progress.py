@@ -173,11 +173,19 @@ class SearchProgress:
 def best_trial(
     states: dict[str, TrialState], metric: str, mode: str
 ) -> tuple[TrialState, dict[str, Any]] | None:
-    """The trial with the best figure in any epoch, and that epoch's row; None before any."""
+    """The trial with the best figure in any epoch, and that epoch's row; None before any.
+
+    Of equally good ones, the one that was so first.
+    """
     sign = 1 if mode == "max" else -1
     rows = [(state, state.best(metric, mode)) for state in states.values()]
     known = [(state, row) for state, row in rows if row is not None and "diverged" not in row]
-    return max(known, key=lambda pair: sign * pair[1][metric], default=None)
+
+    def merit(pair: tuple[TrialState, dict[str, Any]]) -> tuple[float, float]:
+        state, row = pair
+        return sign * row[metric], -state.times[state.rows.index(row)]
+
+    return max(known, key=merit, default=None)
 
 
 def is_used(key: str, config: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ray.tune import Callback
 
+from fmnist_ray.errors import DiskError
 from fmnist_ray.records import Record, write_json
 from fmnist_ray.search.journal import Event, Journal, TrialState, trial_states
 from fmnist_ray.search.progress import SearchProgress
@@ -69,18 +70,20 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._release(trial)
+        self._raise_if_of_the_disk(_error(_errors_text(trial)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._release(trial)
-        # Tune keeps a trial's errors in a text file on the driver's machine; the last line of
-        # the last traceback is the error itself.
-        path = Path(trial.error_file) if trial.error_file else None
-        text = path.read_text(encoding="utf-8") if path is not None and path.exists() else ""
-        self._log(unit_name(trial), text)
-        lines = [line for line in text.splitlines() if line.strip()]
-        error = lines[-1].strip() if lines else "unknown error"
-        unit = unit_name(trial)
-        self._end(unit, "failed", self._watch.reason(unit) or error)
+        unit, text = unit_name(trial), _errors_text(trial)
+        self._raise_if_of_the_disk(_error(text))
+        self._log(unit, text)
+        self._end(unit, "failed", self._watch.reason(unit) or _error(text))
+
+    def _raise_if_of_the_disk(self, error: str) -> None:
+        """Ends the search if a trial could not write: no other could, and none is to blame."""
+        name, _, message = error.partition(": ")
+        if name.rpartition(".")[2] == DiskError.__name__:
+            raise DiskError(message)
 
     def _end(self, unit: str, status: str, reason: str = "") -> None:
         self._journal.append("end", unit=unit, status=status, reason=reason)
@@ -126,6 +129,18 @@ class Recorder(Callback):  # type: ignore[misc]
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(text.rstrip() + "\n")
+
+
+def _errors_text(trial: Any) -> str:
+    """What went wrong in a trial's attempts, which Tune keeps in a file of the driver's machine."""
+    path = Path(trial.error_file) if trial.error_file else None
+    return path.read_text(encoding="utf-8") if path is not None and path.exists() else ""
+
+
+def _error(text: str) -> str:
+    """The last line of the last traceback: the error itself."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown error"
 
 
 def write_trial(record: Record, state: TrialState) -> None:

@@ -124,11 +124,14 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
             ),
         )
         tuner.fit()
+    except tune.TuneError as error:
+        # Tune wraps what our scheduler and callbacks raise into the text of its traceback.
+        raise error.__context__ or error from None
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
         journal.append("session_end", seconds=round(time.monotonic() - begun, 3))
         if logs is not None:
             logs.close()
-        shutil.rmtree(folder, ignore_errors=True)
     states = trial_states(journal.events)
     failed = [state for state in states.values() if state.status == "failed"]
     if failed and len(failed) == len(states):

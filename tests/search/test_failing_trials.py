@@ -4,50 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from fmnist_ray.errors import DivergedError, WorkError
-from fmnist_ray.records import Record
-from fmnist_ray.search.journal import Journal, TrialState
-from fmnist_ray.search.progress import SearchProgress
-from fmnist_ray.search.settings import SearchSettings
-from fmnist_ray.search.space import parse_space
-from fmnist_ray.search.sweep import Sweep, run_sweep
-from fmnist_ray.training.ray_train import Resources
+from tests.search.scripted_sweep import sweep_over
 
 pytestmark = pytest.mark.ray
-
-
-def _sweep(
-    folder: Path,
-    fit: Any,
-    rates: list[float],
-    trial_timeout: float | None = None,
-    max_epochs: int = 2,
-) -> dict[str, TrialState]:
-    space = {"model": "dnn", "search": {"learning_rate": {"choice": rates}}}
-    settings = SearchSettings(
-        space=space,
-        space_source="s",
-        trials=len(rates),
-        searcher="grid",
-        max_epochs=max_epochs,
-        tensorboard=False,
-        trial_timeout=trial_timeout,
-    )
-    folder.mkdir(exist_ok=True)
-    console = Console(quiet=True)
-    sweep = Sweep(
-        record=Record(folder),
-        journal=Journal(folder / "journal.jsonl"),
-        settings=settings,
-        space=parse_space(space, "s").with_epochs_up_to(max_epochs),
-        resources=Resources(cpus=0.5),
-        slots=2,
-        progress=SearchProgress(console, len(rates), 2, "validation_accuracy", "max", []),
-        fit=fit,
-    )
-    return run_sweep(sweep, {})
 
 
 def _scripted(*outcomes: float) -> Any:
@@ -76,7 +37,7 @@ def _scripted(*outcomes: float) -> Any:
 def test_a_trial_that_raises_or_diverges_is_marked_and_the_others_go_on(
     ray_cluster: None, tmp_path: Path
 ) -> None:
-    states = _sweep(tmp_path / "run", _scripted(0.2, 0.3), [0.1, 0.2, 0.3, 0.4])
+    states = sweep_over(tmp_path / "run", _scripted(0.2, 0.3), [0.1, 0.2, 0.3, 0.4])
     by_rate = {state.config["learning_rate"]: state for state in states.values()}
     assert by_rate[0.1].status == by_rate[0.4].status == "complete"
     assert by_rate[0.2].status == "failed"
@@ -88,8 +49,8 @@ def test_a_trial_that_raises_or_diverges_is_marked_and_the_others_go_on(
 
 
 def test_a_failed_trial_is_tried_again_on_resume(ray_cluster: None, tmp_path: Path) -> None:
-    _sweep(tmp_path / "run", _scripted(0.2, 0.3), [0.1, 0.2, 0.3])
-    states = _sweep(tmp_path / "run", _scripted(-1, -1), [0.1, 0.2, 0.3])
+    sweep_over(tmp_path / "run", _scripted(0.2, 0.3), [0.1, 0.2, 0.3])
+    states = sweep_over(tmp_path / "run", _scripted(-1, -1), [0.1, 0.2, 0.3])
     by_rate = {state.config["learning_rate"]: state for state in states.values()}
     assert [by_rate[rate].status for rate in (0.1, 0.2, 0.3)] == ["complete"] * 2 + ["diverged"]
     assert [row["epoch"] for row in by_rate[0.2].rows] == [1, 2]
@@ -97,7 +58,7 @@ def test_a_failed_trial_is_tried_again_on_resume(ray_cluster: None, tmp_path: Pa
 
 def test_a_search_in_which_every_trial_fails_says_why(ray_cluster: None, tmp_path: Path) -> None:
     with pytest.raises(WorkError, match="the disk is on fire"):
-        _sweep(tmp_path / "run", _scripted(0.2, 0.3), [0.2])
+        sweep_over(tmp_path / "run", _scripted(0.2, 0.3), [0.2])
 
 
 def _hanging(times: int, marks: Path) -> Any:
@@ -132,7 +93,7 @@ def test_a_trial_that_hangs_is_ended_and_marked_and_the_others_go_on(
     ray_cluster: None, tmp_path: Path
 ) -> None:
     fit = _hanging(1000, tmp_path / "epochs")
-    states = _sweep(tmp_path / "run", fit, [0.1, 0.2, 0.3, 0.4], trial_timeout=8)
+    states = sweep_over(tmp_path / "run", fit, [0.1, 0.2, 0.3, 0.4], trial_timeout=8)
     by_rate = {state.config["learning_rate"]: state for state in states.values()}
     assert {by_rate[rate].status for rate in (0.1, 0.3, 0.4)} == {"complete"}
     assert by_rate[0.2].status == "failed"
@@ -143,7 +104,7 @@ def test_a_trial_that_hangs_is_ended_and_marked_and_the_others_go_on(
 def test_a_trial_that_hung_once_goes_on_from_its_last_epoch(
     ray_cluster: None, tmp_path: Path
 ) -> None:
-    states = _sweep(tmp_path / "run", _hanging(1, tmp_path / "epochs"), [0.2], trial_timeout=8)
+    states = sweep_over(tmp_path / "run", _hanging(1, tmp_path / "epochs"), [0.2], trial_timeout=8)
     (state,) = states.values()
     assert state.status == "complete"
     assert [row["epoch"] for row in state.rows] == [1, 2]
@@ -182,7 +143,7 @@ def _dying(marks: Path) -> Any:
 def test_a_trial_that_gets_on_may_die_more_often_than_it_is_tried_again(
     ray_cluster: None, tmp_path: Path
 ) -> None:
-    states = _sweep(tmp_path / "run", _dying(tmp_path / "begun"), [0.1], max_epochs=6)
+    states = sweep_over(tmp_path / "run", _dying(tmp_path / "begun"), [0.1], max_epochs=6)
     (state,) = states.values()
     assert state.status == "complete", state.reason
     assert [row["epoch"] for row in state.rows] == [1, 2, 3, 4, 5, 6]

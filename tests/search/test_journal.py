@@ -49,6 +49,6 @@ def test_a_journal_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     events = len(journal.events)
     journal.path.unlink()
     journal.path.mkdir()
-    with pytest.raises(WorkError, match="resume"):
+    with pytest.raises(WorkError, match="cannot be written"):
         journal.append("session", number=1)
     assert len(journal.events) == events

@@ -33,7 +33,7 @@ def _state(number: int, status: str, *accuracies: float, **config: Any) -> Trial
         {"epoch": epoch, "validation_accuracy": value} for epoch, value in enumerate(accuracies, 1)
     ]
     config = {"epochs": 4, "optimizer": "adam", "learning_rate": 0.00123, **config}
-    return TrialState(f"trial-{number:03}", config, 0.0, rows, [], status)
+    return TrialState(f"trial-{number:03}", config, 0.0, rows, [], [0.0] * len(rows), status)
 
 
 def _progress(console: Console | None) -> SearchProgress:
@@ -135,7 +135,7 @@ def test_a_diverged_trial_is_never_the_best() -> None:
 
 def test_of_losses_the_lowest_is_best() -> None:
     states = {
-        unit: TrialState(unit, {}, 0.0, [{"epoch": 1, "validation_loss": loss}])
+        unit: TrialState(unit, {}, 0.0, [{"epoch": 1, "validation_loss": loss}], [], [0.0])
         for unit, loss in (("trial-000", 0.5), ("trial-001", 0.4))
     }
     best = best_trial(states, "validation_loss", "min")

@@ -27,7 +27,7 @@ def _state(status: str, *accuracies: float, number: int = 0, rate: float = 0.01)
         for epoch, accuracy in enumerate(accuracies, 1)
     ]
     config = {"learning_rate": rate, "activation": "tanh", "epochs": 9}
-    return TrialState(f"trial-{number:03}", config, 1e9, rows, [], status, ended=1e9 + 60)
+    return TrialState(f"trial-{number:03}", config, 1e9, rows, [], [], status, ended=1e9 + 60)
 
 
 def _written(path: Path, space: SearchSpace, states: list[TrialState]) -> optuna.Study:
