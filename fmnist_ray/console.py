@@ -30,6 +30,7 @@ from rich.progress import (
 
 from fmnist_ray.errors import Interrupted, RequestError, WorkError
 from fmnist_ray.records import plain
+from fmnist_ray.signals import stop_exit_code, terminable
 
 DataOption = Annotated[
     str | None,
@@ -266,13 +267,16 @@ def command(
     def run(*args: Any, **kwargs: Any) -> None:
         _configure_logging(bool(kwargs.get("quiet", False)))
         try:
-            result = function(*args, **kwargs)
+            with terminable():
+                result = function(*args, **kwargs)
         except RequestError as error:
             _fail(str(error), 2)
         except Interrupted as stop:
             _fail(str(stop), stop.exit_code, label="interrupted")
         except KeyboardInterrupt:
-            _fail("stopped before anything was saved.", 130, label="interrupted")
+            _fail(
+                "stopped; nothing that was written is lost.", stop_exit_code(), label="interrupted"
+            )
         except WorkError as error:
             _fail(str(error), 1)
         except Exception as error:

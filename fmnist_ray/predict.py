@@ -157,7 +157,7 @@ def _model(record: str | None) -> tuple[Path, str]:
 @contextmanager
 def _at_work(record: "Record") -> Iterator[None]:
     """Has the record say how the work ended, and leaves none where nothing could be labelled."""
-    from fmnist_ray.dispatch.session import stop_exit_code
+    from fmnist_ray.signals import stop_exit_code
 
     try:
         yield

@@ -11,9 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
-from fmnist_ray.dispatch.session import stop_exit_code
 from fmnist_ray.errors import DiskError, Interrupted, RequestError, WorkError
 from fmnist_ray.records import Record
+from fmnist_ray.signals import stop_exit_code
 
 _LOCK_FILE = ".lock"
 _OF_THE_DISK = {

@@ -3,9 +3,7 @@
 import logging
 import math
 import os
-import signal
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,9 +11,9 @@ from typing import Any
 from fmnist_ray.dispatch.plan import Node
 from fmnist_ray.errors import RequestError
 from fmnist_ray.machine import usable_cpus
+from fmnist_ray.signals import terminable, terminate
 
 _CONNECT_SECONDS = 3.0
-_terminated = threading.Event()
 
 
 @contextmanager
@@ -45,7 +43,8 @@ def ray_session(address: str | None = None) -> Iterator[str]:
             # Ray looks at a container's limits, but not at the CPUs that a process is bound to.
             # The dashboard's process also frees the resources of stopped nested trainers.
             options = {"num_cpus": max(1, int(usable_cpus())), "include_dashboard": True}
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        with terminable(), _interrupts():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise RequestError(
@@ -53,10 +52,19 @@ def ray_session(address: str | None = None) -> Iterator[str]:
             "Use --address local to start Ray on this machine."
         ) from None
     try:
-        with _terminable():
+        with terminable():  # again, since Ray has set a handler of its own
             yield _dashboard()
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Ray leaves by `sys.exit` if SIGTERM comes while it starts; makes that an interrupt, too."""
+    try:
+        yield
+    except SystemExit:
+        terminate()
 
 
 def _check_listening(address: str) -> None:
@@ -71,38 +79,6 @@ def _check_listening(address: str) -> None:
             f"Nothing answers at --address {address}: {error}. Look at the address and at what "
             "`ray status` says there, or use --address local."
         ) from None
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Makes SIGTERM, as a spot machine's notice, end the work like Ctrl-C.
-
-    Ray sets a handler of its own when it starts, which would leave without saying how to resume.
-    """
-
-    def terminate(number: int, frame: object) -> None:
-        _terminated.set()
-        raise KeyboardInterrupt
-
-    _terminated.clear()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def stop_exit_code() -> int:
-    """The exit code of an interrupted verb: 143 after SIGTERM, else 130.
-
-    Ray's calls may turn what a signal handler raises into a plain KeyboardInterrupt, so the
-    exception itself does not tell.
-    """
-    return 143 if _terminated.is_set() else 130
 
 
 def cluster_nodes() -> list[Node]:

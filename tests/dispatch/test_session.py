@@ -1,7 +1,6 @@
 """Joining and leaving Ray, and the signals that end a verb."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_ray.dispatch.session import _terminable, cluster_nodes, ray_session, stop_exit_code
+from fmnist_ray.dispatch.session import cluster_nodes, ray_session
 from fmnist_ray.errors import RequestError
 
 ROOT = Path(__file__).parents[2]
@@ -35,20 +34,31 @@ def test_the_environment_names_the_cluster_where_no_address_is_given(
         pytest.fail("a session began")
 
 
-def _send_and_wait(number: signal.Signals) -> None:
-    os.kill(os.getpid(), number)
-    time.sleep(5)
-
-
-def test_sigterm_interrupts_and_the_handler_before_comes_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), _terminable():
-        _send_and_wait(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert stop_exit_code() == 143
-    with pytest.raises(KeyboardInterrupt), _terminable():
-        raise KeyboardInterrupt
-    assert stop_exit_code() == 130
+@pytest.mark.ray
+@pytest.mark.parametrize("seconds", [1.0, 2.0, 3.0, 4.0])
+def test_sigterm_while_ray_starts_is_an_interrupt_like_any_other(seconds: float) -> None:
+    code = (
+        "import typer\n"
+        "from fmnist_ray.console import command\n"
+        "from fmnist_ray.dispatch.session import ray_session\n"
+        "import ray, time\n"
+        "def verb():\n"
+        "    print('begun', flush=True)\n"
+        "    with ray_session('local'):\n"
+        "        time.sleep(60)\n"
+        "command(verb)()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(seconds)
+    process.terminate()
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 143, messages
+    assert "interrupted" in messages
+    assert "Traceback" not in messages
 
 
 @pytest.mark.ray
