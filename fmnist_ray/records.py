@@ -31,6 +31,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,7 @@ PREDICTIONS_FILE = "predictions.npz"
 TEST_PREDICTIONS_FILE = "test_predictions.npz"
 OUT_OF_FOLD_FILE = "out_of_fold.npz"
 OUT_OF_BAG_FILE = "out_of_bag.npz"
+_SECRET = re.compile(r"secret|password|token|access_?key|signature", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RECORDED_PACKAGES = ("ray", "torch", "torchvision", "numpy", "optuna", "scikit-learn")
 
@@ -323,6 +325,23 @@ def check_name(name: str) -> str:
             "a letter or digit, at most 100 of them."
         )
     return name
+
+
+def check_no_secret(uri: str, option: str) -> str:
+    """Returns a URI, or refuses one that holds a password or key: it would be in the record.
+
+    Raises:
+        RequestError: It has a user's password, or a parameter that is named like a secret.
+    """
+    parts = urlsplit(uri)
+    named = [key for key, _ in parse_qsl(parts.query) if _SECRET.search(key)]
+    if parts.password or named:
+        raise RequestError(
+            f"{option} holds {named[0] if named else 'a password'}, which would be written into "
+            "the record. Leave it out and give it by the environment or a file of your account, "
+            "such as AWS_SECRET_ACCESS_KEY, ~/.aws/credentials or MLFLOW_TRACKING_PASSWORD."
+        )
+    return uri
 
 
 def now() -> str:

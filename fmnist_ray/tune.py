@@ -344,12 +344,15 @@ def _within_grid(settings: "SearchSettings", asked: int | None) -> "SearchSettin
 def _check_extras(settings: "SearchSettings") -> None:
     from importlib.util import find_spec
 
+    from fmnist_ray.records import check_no_secret
     from fmnist_ray.search.run import check_storage
 
     if settings.mlflow is not None and find_spec("mlflow") is None:
         raise RequestError(
             "--mlflow needs MLflow. Install it with: pip install 'fmnist_ray[mlflow]'"
         )
+    if settings.mlflow is not None:
+        check_no_secret(settings.mlflow, "--mlflow")
     check_storage(settings)
 
 

@@ -138,6 +138,26 @@ def test_plain_names_are_allowed(tmp_path: Path, name: str) -> None:
     assert Record.create(tmp_path, name, "train", "cnn").path == tmp_path / name
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://key:word@bucket/path",
+        "s3://bucket/path?secret_key=word&region=eu",
+        "https://me:word@tracking.example/",
+        "s3://bucket/path?AWSAccessKeyId=word",
+    ],
+)
+def test_a_place_that_holds_a_secret_is_refused_before_it_is_written_down(uri: str) -> None:
+    with pytest.raises(RequestError, match="--storage holds") as error:
+        records.check_no_secret(uri, "--storage")
+    assert "word" not in str(error.value).replace("password", "").replace("PASSWORD", "")
+
+
+@pytest.mark.parametrize("uri", ["results", "s3://bucket/path?region=eu", "http://me@host:5000"])
+def test_a_place_without_a_secret_is_taken(uri: str) -> None:
+    assert records.check_no_secret(uri, "--storage") == uri
+
+
 def test_a_taken_name_is_refused_and_its_record_kept(tmp_path: Path) -> None:
     Record.create(tmp_path, "a", "train", "cnn").write_metrics({"test_accuracy": 0.9})
     with pytest.raises(RequestError, match="exists already"):

@@ -6,6 +6,7 @@ length of each as a big-endian 32-bit number, then the values, last dimension fa
 
 import gzip
 import hashlib
+import io
 import math
 import struct
 import zlib
@@ -35,6 +36,8 @@ STEMS: dict[str, tuple[str, str]] = {
 _SUBFOLDERS = ("", "raw", "FashionMNIST/raw")  # the last is torchvision's
 _GZIP_MAGIC = b"\x1f\x8b"
 _UINT8 = 8
+# Five million images. A gzip file may hold a thousand times its own size.
+MAX_BYTES = 4 * 2**30
 _GET_AGAIN = "Get the file again (`python -m fmnist_ray.data fetch` gets all four)."
 
 
@@ -178,7 +181,8 @@ def _content(path: Path) -> Bytes:
         content: Bytes = np.fromfile(path, dtype=np.uint8)
         if content[:2].tobytes() != _GZIP_MAGIC:
             return content
-        return np.frombuffer(bytearray(gzip.decompress(content.data)), dtype=np.uint8)
+        with gzip.GzipFile(fileobj=io.BytesIO(content.data)) as stream:
+            decompressed = bytearray(stream.read(MAX_BYTES + 1))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise RequestError(
             f"{path}: the gzip file is cut short or damaged ({error}). {_GET_AGAIN}"
@@ -187,6 +191,12 @@ def _content(path: Path) -> Bytes:
         raise RequestError(
             f"{path} cannot be read: {error.strerror or error}. Check the file and its rights."
         ) from error
+    if len(decompressed) > MAX_BYTES:
+        raise RequestError(
+            f"{path} holds more than {MAX_BYTES:,} bytes when decompressed, which no data set for "
+            "this package does. Check where the file comes from."
+        )
+    return np.frombuffer(decompressed, dtype=np.uint8)
 
 
 def _parse(content: Bytes, path: Path) -> Bytes:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from fmnist_ray.errors import RequestError, WorkError
-from fmnist_ray.records import check_name, write_whole
+from fmnist_ray.records import check_name, check_no_secret, write_whole
 from fmnist_ray.training.checkpoint import Checkpoint, DamagedCheckpoint
 
 _FILE = "checkpoint.safetensors"
@@ -32,8 +32,9 @@ class CheckpointStore:
         """Tries to write.
 
         Raises:
-            RequestError: The place cannot be written.
+            RequestError: The place cannot be written, or holds a secret.
         """
+        check_no_secret(self.place, "--storage")
         try:
             self._write("write-test", b"")
             self.remove("write-test")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fmnist_ray.dataset import idx
 from fmnist_ray.dataset.arrays import Split
 from fmnist_ray.dataset.idx import (
     ReleaseCheck,
@@ -110,6 +111,13 @@ def test_a_bad_file_is_named_with_what_is_wrong(small, tmp_path, damage, message
         read_idx_folder(tmp_path, ReleaseCheck.SAME_SHAPE)
     assert str(tmp_path) in str(error.value)
     assert TRAIN_IMAGES in str(error.value)
+
+
+def test_a_gzip_file_that_grows_beyond_measure_is_refused(small, tmp_path, monkeypatch):
+    write_idx_folder(small, tmp_path, compress=True)
+    monkeypatch.setattr(idx, "MAX_BYTES", 60 * 28 * 28)  # its header is too much
+    with pytest.raises(RequestError, match=r"more than 47,040 bytes when decompressed"):
+        read_idx_folder(tmp_path, ReleaseCheck.SAME_SHAPE)
 
 
 def test_files_that_do_not_belong_together_are_refused(small, tmp_path):
