@@ -136,7 +136,8 @@ def run_tasks(
     """
     import ray
 
-    events = ray.remote(num_cpus=0)(Events).remote()
+    # Begun again if its process dies: what the tasks told and no one took is only news.
+    events = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Events).remote()
     # Ray's own retries are off: they know nothing of errors that the function raises.
     options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
     if gpus:

@@ -111,8 +111,12 @@ class UnitsHistory:
             self.write()
             self._written = time.monotonic()
 
+    def complete(self, name: str, rows: Sequence[Row]) -> None:
+        """All epochs of a finished unit, of which some may not have been told."""
+        self.rows[name] = list(rows)
+
     def write(self) -> None:
-        """Writes what is there, which `add` does only now and then."""
+        """Writes what is there, which the other methods do only now and then."""
         rows = ({"unit": name, **row} for name in self.rows for row in self.rows[name])
         self._record.write_history([*self._before, *rows])
 
@@ -210,6 +214,7 @@ def fit_units(
                     note_failure(record, unit, outcome.failures)
                     progress.ended(unit.name, f"failed: {outcome.failures[-1]}")
                     continue
+                history.complete(unit.name, outcome.value.history)
                 metrics = _save(record, unit, outcome, dataset, test)
                 progress.ended(unit.name, _described(metrics))
     finally:

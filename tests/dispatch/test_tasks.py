@@ -126,6 +126,37 @@ def _repeat(tell: Tell) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _tell_slowly(tell: Tell) -> str:
+    for number in range(20):
+        tell(number)
+        time.sleep(0.1)
+    return "done"
+
+
+def test_the_death_of_what_keeps_the_news_disturbs_no_task(ray_cluster: None) -> None:
+    import psutil
+
+    told: list[int] = []
+
+    def on_tell(name: str, number: int) -> None:
+        told.append(number)
+        if number == 3:
+            keepers = [
+                each
+                for each in psutil.Process().children(recursive=True)
+                if " ".join(each.cmdline()).startswith("ray::Events")
+            ]
+            assert keepers
+            for keeper in keepers:
+                keeper.kill()
+
+    (outcome,) = run_tasks(_tell_slowly, [Task("slow", ())], 1, retries=0, on_tell=on_tell)
+    assert outcome.value == "done"
+    assert outcome.failures == ()
+    assert told == sorted(told)
+    assert told[-1] == 19
+
+
 def _overlap(seconds: float, tell: Tell) -> tuple[float, float]:
     started = time.time()
     time.sleep(seconds)
