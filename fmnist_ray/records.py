@@ -194,11 +194,12 @@ class Record:
 
         Raises:
             RequestError: The name is not a plain file name or is taken, or the folder cannot
-                be written.
+                be written or will be deleted.
         """
         results = Path(results)
         made_up = f"{verb}-{label}-{datetime.now():%m%d-%H%M}"
         check_name(name or made_up)
+        _refuse_jobs_copy(results)
         try:
             results.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=results):
@@ -311,6 +312,16 @@ class Record:
         for row in rows:
             writer.writerow({key: _rounded(value) for key, value in row.items()})
         write_whole(self.path / "history.csv", buffer.getvalue().encode())
+
+
+def _refuse_jobs_copy(results: Path) -> None:
+    """Refuses the copy of a person's folder in which `ray job submit --working-dir` runs a verb."""
+    if "working_dir_files" in results.absolute().parts:
+        raise RequestError(
+            f"--results {results} lies in the copy of your folder that Ray made for this job and "
+            "deletes later. Name a folder that stays, such as --results ~/results, or one that "
+            "all nodes share."
+        )
 
 
 def check_name(name: str) -> str:

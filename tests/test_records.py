@@ -158,6 +158,18 @@ def test_a_place_without_a_secret_is_taken(uri: str) -> None:
     assert records.check_no_secret(uri, "--storage") == uri
 
 
+def test_a_record_in_the_copy_that_ray_makes_for_a_job_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0123"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    with pytest.raises(RequestError, match="deletes later"):
+        Record.create("results", None, "train", "cnn")
+    assert list(copy.iterdir()) == []
+    assert Record.create(tmp_path / "stays", "a", "train", "cnn").path.is_dir()
+
+
 def test_a_taken_name_is_refused_and_its_record_kept(tmp_path: Path) -> None:
     Record.create(tmp_path, "a", "train", "cnn").write_metrics({"test_accuracy": 0.9})
     with pytest.raises(RequestError, match="exists already"):
