@@ -140,8 +140,10 @@ def _run(
     from fmnist_ray.dispatch.classical_fits import ClassicalFits, FitsProgress
     from fmnist_ray.dispatch.options import begin_run
     from fmnist_ray.dispatch.plan import Demand, plan
+    from fmnist_ray.dispatch.run_name import RunName
     from fmnist_ray.dispatch.seeds import CLASSICAL_FITS, unit_seed
     from fmnist_ray.dispatch.session import cluster_nodes, ray_session
+    from fmnist_ray.records import Record
     from fmnist_ray.training.classical import (
         FitsLeft,
         best_unit,
@@ -162,15 +164,15 @@ def _run(
     tried = [unit for units in grids.values() for unit in units]
     # Which settings they get is not known before the grids are done, but that they come.
     to_come = [final_unit(units[0], used) for units in grids.values()]
-    with ray_session(address) as dashboard:
+    label = "mixed" if len(grids) > 1 else options.models
+    record = record or Record.create(results, name, VERB, label)
+    run = RunName(VERB, record.name, label)
+    with record.gone_if_refused(), ray_session(address, run, console):
         demand = Demand(options.cpus or 1, memory=max(PROCESS_MEMORY[model] for model in grids))
         count = len(tried) + len(to_come)
         places = plan(count, cluster_nodes(), demand, options.max_concurrent)
-        label = "mixed" if len(grids) > 1 else options.models
-        record = begin_run(record, results, name, VERB, label, options, dataset)
+        begin_run(record, VERB, options, dataset)
         console.print(f"record: {record.path}", markup=False)
-        if dashboard:
-            console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
         console.print(f"plan: {places.describe('fits')}", markup=False)
         if "svm" in grids and svm_library() == "scikit-learn":
             console.print(
@@ -183,7 +185,7 @@ def _run(
             go_on += f" --results {shlex.quote(results)}"
         with at_work(record, go_on, console, config=options.model_dump(mode="json")):
             with FitsProgress(console, FitsLeft((tried, to_come), places.slots)) as progress:
-                fits = ClassicalFits(record, dataset, options, places.slots, progress)
+                fits = ClassicalFits(record, dataset, options, places.slots, progress, run)
                 fits.complete(tried)
                 best = [each for units in grids.values() if (each := best_unit(record, units))]
                 finals = [final_unit(unit, used) for unit in best]

@@ -21,11 +21,13 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -239,6 +241,24 @@ class Record:
                 "fmnist_ray wrote, such as results/NAME."
             )
         return cls(path)
+
+    @property
+    def begun(self) -> bool:
+        """Whether `start` was called, by this process or an earlier one."""
+        return (self.path / "run.json").is_file()
+
+    @contextmanager
+    def gone_if_refused(self) -> Iterator[None]:
+        """Takes a new record's folder away again if the work ends before it is begun.
+
+        Ray is told a record's name as it starts, and only then can tell whether there is room.
+        """
+        try:
+            yield
+        except BaseException:
+            if not self.begun:
+                shutil.rmtree(self.path)
+            raise
 
     def unit(self, unit: str) -> Path:
         """The folder of one trial, fold or member."""

@@ -33,6 +33,8 @@ from fmnist_ray.errors import RequestError, WorkError
 
 if TYPE_CHECKING:
     from fmnist_ray.dataset.arrays import Dataset
+    from fmnist_ray.dispatch.run_name import RunName
+    from fmnist_ray.records import Record
 
 app = verb_app("Train one model with Ray Train.")
 
@@ -93,6 +95,7 @@ def train(
     from rich.console import Console
 
     from fmnist_ray.dataset.sources import load_dataset
+    from fmnist_ray.dispatch.run_name import RunName
     from fmnist_ray.dispatch.session import ray_session
     from fmnist_ray.records import Record
     from fmnist_ray.reporting import report_on
@@ -130,10 +133,11 @@ def train(
             raise RequestError(f"--precision is {precision!r}. Choose auto, bf16 or fp32.")
     with progress_bar("Reading the data", quiet) as progress:
         dataset = load_dataset(request["data"], progress=progress)
-    with ray_session(address) as dashboard:
-        if dashboard:
-            console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
-        metrics = _run(request, dataset, record, results, name, console)
+    label = str(request["fit"]["model"])
+    record = record or Record.create(results, name, "train", label)
+    run = RunName("train", record.name, label)
+    with record.gone_if_refused(), ray_session(address, run, console):
+        metrics = _run(request, dataset, record, run, console)
     report_on(metrics["record"], quiet)
     return metrics
 
@@ -141,9 +145,8 @@ def train(
 def _run(
     request: dict[str, Any],
     dataset: "Dataset",
-    record: Any,
-    results: str,
-    name: str | None,
+    record: "Record",
+    run_name: "RunName",
     console: Any,
 ) -> dict[str, Any]:
     import numpy as np
@@ -157,7 +160,6 @@ def _run(
     from fmnist_ray.dispatch.session import cluster_nodes
     from fmnist_ray.dispatch.unit_records import adopt_model, fit_units
     from fmnist_ray.dispatch.units import FitUnit
-    from fmnist_ray.records import Record
     from fmnist_ray.training.config import FitConfig
 
     fit_config = FitConfig.checked(request["fit"], "settings")
@@ -175,7 +177,7 @@ def _run(
             "early_stopping needs validation images: give --validation-fraction above 0."
         )
     sha256 = fingerprint(dataset)
-    if record is not None and record.run()["data"].get("sha256") != sha256:
+    if record.begun and record.run()["data"].get("sha256") != sha256:
         raise RequestError(
             f"The data of {dataset.source} are not those that {record.path} was begun with. Name "
             "the same data with --data."
@@ -183,8 +185,7 @@ def _run(
     nodes = cluster_nodes()
     resources = _resources(request, nodes)
     places = plan(1, nodes, fit_demand(resources))
-    if record is None:
-        record = Record.create(results, name, "train", fit_config.model)
+    if not record.begun:
         facts = {"source": dataset.source, "sha256": sha256}
         record.start("train", request, request["seed"], facts)
     console.print(f"record: {record.path}", markup=False)
@@ -195,7 +196,7 @@ def _run(
         at_work(record, go_on, console),
         UnitsProgress(console, "fits", [unit], 1) as progress,
     ):
-        run = fit_units(record, [unit], dataset, places, resources, progress, test=False)
+        run = fit_units(record, [unit], dataset, places, resources, progress, run_name, test=False)
         if run.failures:
             raise WorkError(f"Training failed: {run.failures[UNIT]}. The record is {record.path}.")
         adopt_model(record, UNIT)

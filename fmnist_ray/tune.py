@@ -211,6 +211,7 @@ def tune(
     from rich.console import Console
 
     from fmnist_ray.dispatch.at_work import at_work
+    from fmnist_ray.dispatch.run_name import RunName
     from fmnist_ray.dispatch.session import cluster_nodes, ray_session
     from fmnist_ray.records import Record, read_json
     from fmnist_ray.reporting import report_on
@@ -259,22 +260,19 @@ def tune(
         search_data = prepare_data(settings, progress)
     if record is not None:
         same_data(record, search_data)
-    with ray_session(address) as dashboard:
+    record = record or Record.create(results, name, "tune", settings.model)
+    run = RunName("tune", record.name, settings.model)
+    with record.gone_if_refused(), ray_session(address, run, console):
         nodes = cluster_nodes()
         plan_search(settings, nodes)
         changes = {}
-        if record is None:
-            record = Record.create(
-                results, name, "tune", settings.space["fixed"].get("model", "mixed")
-            )
-            begin_record(record, settings, search_data)
-        else:
+        if record.begun:
             changes = {"config": settings.model_dump()}
+        else:
+            begin_record(record, settings, search_data)
         console.print(f"record: {record.path}", markup=False)
-        if dashboard:
-            console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
         with at_work(record, resume_command(record.path), console, **changes):
-            metrics = run_search(record, settings, search_data, nodes, console)
+            metrics = run_search(record, run, settings, search_data, nodes, console)
     console.print(
         f"score it in detail: python -m fmnist_ray.evaluate {shlex.quote(str(record.path))}",
         markup=False,

@@ -12,6 +12,7 @@ from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch import tasks
 from fmnist_ray.dispatch.options import UnitOptions
 from fmnist_ray.dispatch.progress import clock
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.models.classical import MODEL_NAMES
 from fmnist_ray.records import Record
 from fmnist_ray.training.classical import (
@@ -52,12 +53,13 @@ class ClassicalFits:
         options: BaselinesOptions,
         slots: int,
         progress: "FitsProgress",
+        run: RunName,
     ) -> None:
         import ray
 
         self.failures: dict[str, str] = {}
         self._record, self._dataset, self._options = record, dataset, options
-        self._slots, self._progress = slots, progress
+        self._slots, self._progress, self._run = slots, progress, run
         images, labels = dataset.train.images, dataset.train.labels
         self._shared = ray.put(ClassicalData(images, labels, dataset.test.images))
 
@@ -69,10 +71,12 @@ class ClassicalFits:
         for outcome in tasks.run_tasks(
             _fit,
             [
-                tasks.Task(unit.name, (unit, [self._shared], max(1, int(cpus))))
+                tasks.Task(unit.name, (unit, [self._shared], max(1, int(cpus))), unit.model)
                 for unit in missing.values()
             ],
             self._slots,
+            run=self._run,
+            complete=len(units) - len(missing),
             cpus=cpus,
             retries=self._options.retries,
             on_retry=lambda name, why: self._progress.say(f"{name} is tried again: {why}"),

@@ -13,6 +13,7 @@ import numpy as np
 from fmnist_ray.dataset.arrays import Bytes
 from fmnist_ray.dispatch.feature_store import FeatureSet
 from fmnist_ray.dispatch.plan import GIB
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Task, Tell, run_tasks
 from fmnist_ray.errors import WorkError
 from fmnist_ray.machine import keep_freed_memory
@@ -28,6 +29,7 @@ def make_features(
     convolutions: Weights,
     slots: int,
     *,
+    run: RunName | None = None,
     cpus: float = 1.0,
     gpus: float = 0.0,
     retries: int = 2,
@@ -40,6 +42,7 @@ def make_features(
         wanted: Sets, their splits named differently, and their images, uint8 (n, 28, 28).
         convolutions: The backbone's.
         slots: How many blocks run at once.
+        run: That they belong to, as for `run_tasks`.
         cpus: Of each; it runs as many threads.
         gpus: Of each.
         retries: Times a block that fails is tried again.
@@ -69,6 +72,7 @@ def make_features(
         _compute,
         tasks,
         slots,
+        run=run,
         cpus=cpus,
         gpus=gpus,
         retries=retries,

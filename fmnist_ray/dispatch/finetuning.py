@@ -8,6 +8,7 @@ import numpy as np
 
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch.progress import clock
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.dispatch.unit_records import (
     UnitsHistory,
@@ -88,6 +89,7 @@ def finetune_blocks(
     origin: Origin,
     resources: Resources,
     *,
+    run: RunName | None = None,
     retries: int = 2,
     rows_before: Sequence[Row] = (),
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
@@ -102,6 +104,7 @@ def finetune_blocks(
         dataset: The images.
         origin: Where the backbone's weights are, for the model's description.
         resources: Of the fit.
+        run: That it belongs to, as for `run_tasks`.
         retries: Times it is tried again.
         rows_before: Rows of the history that stand before, with their `unit`.
         on_epoch: Called with the number of epochs done and of all.
@@ -128,7 +131,9 @@ def finetune_blocks(
 
     try:
         if missing:
-            metrics = _fitted(record, unit, start, dataset, origin, resources, retries, on_row, say)
+            metrics = _fitted(
+                record, unit, start, dataset, origin, resources, run, retries, on_row, say
+            )
         else:
             metrics = read_json(record.unit(UNIT) / "metrics.json")
     finally:
@@ -155,6 +160,7 @@ def _fitted(
     dataset: Dataset,
     origin: Origin,
     resources: Resources,
+    run: RunName | None,
     retries: int,
     on_row: Callable[[str, Row], None],
     say: Callable[[str], None],
@@ -169,6 +175,7 @@ def _fitted(
         _finetune,
         [task],
         1,
+        run=run,
         cpus=resources.cpus,
         gpus=resources.gpus,
         retries=retries,

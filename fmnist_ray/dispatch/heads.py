@@ -9,6 +9,7 @@ import numpy as np
 from fmnist_ray.dispatch.feature_store import FeatureSource
 from fmnist_ray.dispatch.head_units import HeadUnit
 from fmnist_ray.dispatch.plan import GIB
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.dispatch.unit_records import (
     UnitsHistory,
@@ -78,6 +79,7 @@ def fit_heads(
     origin: Origin,
     slots: int,
     *,
+    run: RunName | None = None,
     cpus: float = 1.0,
     retries: int = 2,
     rows_before: Sequence[Row] = (),
@@ -93,6 +95,7 @@ def fit_heads(
         config: What classifier they make with the backbone.
         origin: Where the backbone's weights are, for the models' descriptions.
         slots: How many run at once.
+        run: That they belong to, as for `run_tasks`.
         cpus: Of each.
         retries: Times a head that fails is tried again.
         rows_before: Rows of the history that stand before the units', with their `unit`.
@@ -113,6 +116,8 @@ def fit_heads(
             _fit,
             [Task(unit.name, (unit, data, int(cpus))) for unit in missing.values()],
             slots,
+            run=run,
+            complete=len(units) - len(missing),
             cpus=cpus,
             retries=retries,
             hopeless=(DivergedError,),

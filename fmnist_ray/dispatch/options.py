@@ -105,26 +105,17 @@ def named_run(results: str, name: str | None, verb: str) -> Record | None:
     return record
 
 
-def begin_run(
-    record: Record | None,
-    results: str,
-    name: str | None,
-    verb: str,
-    label: str,
-    options: UnitOptions,
-    dataset: Dataset,
-) -> Record:
-    """Makes the record of a new run, or looks whether an old one's data are the same.
+def begin_run(record: Record, verb: str, options: UnitOptions, dataset: Dataset) -> None:
+    """Begins the record of a new run, or looks whether an old one's data are the same.
 
     Raises:
-        RequestError: The data differ, or the record cannot be made.
+        RequestError: The data differ.
     """
     sha256 = fingerprint(dataset)
-    if record is None:
-        record = Record.create(results, name, verb, label)
+    if not record.begun:
         facts = {"source": dataset.source, "sha256": sha256}
         record.start(verb, options.model_dump(mode="json"), options.seed, facts)
-        return record
+        return
     before = record.run()["data"].get("sha256", {})
     changed = [name for name, digest in sha256.items() if before.get(name) != digest]
     if changed:
@@ -132,7 +123,6 @@ def begin_run(
             f"The data of {dataset.source} are not those that {record.path} was begun with "
             f"({', '.join(changed)} differ). Name the same data with --data."
         )
-    return record
 
 
 def _shown(value: Any) -> str:

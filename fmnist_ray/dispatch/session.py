@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich.console import Console
+
 from fmnist_ray.dispatch.plan import Node
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.errors import RequestError
 from fmnist_ray.machine import usable_cpus
 from fmnist_ray.signals import terminable, terminate
@@ -17,12 +20,16 @@ _CONNECT_SECONDS = 3.0
 
 
 @contextmanager
-def ray_session(address: str | None = None) -> Iterator[str]:
+def ray_session(
+    address: str | None = None, run: RunName | None = None, console: Console | None = None
+) -> Iterator[str]:
     """Connects to Ray, and on leaving disconnects or stops what it started.
 
     Args:
         address: `local` starts Ray here; `auto` or an address joins a cluster; None takes
             `$RAY_ADDRESS`, else `local`.
+        run: What Ray's table of jobs says of the work.
+        console: Told, once, where to watch the run.
 
     Yields:
         The dashboard's address, or an empty string.
@@ -35,14 +42,17 @@ def ray_session(address: str | None = None) -> Iterator[str]:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     _check_listening(address)
     if ray.is_initialized():  # the caller's own session, from Python: use it and leave it open
+        _say_where(run, console)
         yield _dashboard()
         return
     try:
         options: dict[str, Any] = {}
+        if run is not None:
+            options["job_config"] = ray.job_config.JobConfig(metadata=run.metadata)
         if address == "local":
             # Ray looks at a container's limits, but not at the CPUs that a process is bound to.
             # The dashboard's process also frees the resources of stopped nested trainers.
-            options = {"num_cpus": max(1, int(usable_cpus())), "include_dashboard": True}
+            options |= {"num_cpus": max(1, int(usable_cpus())), "include_dashboard": True}
         with terminable(), _interrupts():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -53,6 +63,7 @@ def ray_session(address: str | None = None) -> Iterator[str]:
         ) from None
     try:
         with terminable():  # again, since Ray has set a handler of its own
+            _say_where(run, console)
             yield _dashboard()
     finally:
         ray.shutdown()
@@ -94,6 +105,17 @@ def cluster_nodes() -> list[Node]:
         for node in ray.nodes()
         if node["Alive"]
     ]
+
+
+def _say_where(run: RunName | None, console: Console | None) -> None:
+    """The one line that tells people where to watch a run."""
+    dashboard = _dashboard()
+    if run is not None and console is not None and dashboard:
+        console.print(
+            f"dashboard: {dashboard} (token: ray get-auth-token); "
+            f"its actors and tasks are named {run}/...",
+            markup=False,
+        )
 
 
 def _dashboard() -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fmnist_ray.dispatch.metrics import RunMetrics
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.errors import DiskError, WorkError
 
 _POLL_SECONDS = 0.2
@@ -18,13 +20,15 @@ class Task:
     """One call to make.
 
     Attributes:
-        name: Names it here and in Ray's list of tasks.
+        name: Names it here and, after the run's, in Ray's list of tasks.
         arguments: Of the function; small, since they travel with the task. What is large goes
             into the object store first, and its reference within a list, lest Ray wait for it.
+        model: What it fits, for the metrics; None for the run's.
     """
 
     name: str
     arguments: tuple[Any, ...]
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ def run_tasks(
     tasks: Sequence[Task],
     slots: int,
     *,
+    run: RunName | None = None,
+    complete: int = 0,
     cpus: float = 1.0,
     gpus: float = 0.0,
     retries: int = 2,
@@ -123,6 +129,8 @@ def run_tasks(
         function: Called as `function(*arguments, tell)` in a process of its own.
         tasks: With distinct names; they start in this order.
         slots: How many run at once; Ray keeps them waiting if there is less room.
+        run: Names the tasks in Ray and is told in metrics; None for work that no run records.
+        complete: How many of the run's tasks were complete before.
         cpus: Of each task; 0 for tasks that only wait for others.
         gpus: Of each task.
         retries: Times a task is tried again. One that tells more than in any attempt before got
@@ -136,6 +144,7 @@ def run_tasks(
     """
     import ray
 
+    metrics = RunMetrics(run)
     # Begun again if its process dies: what the tasks told and no one took is only news.
     events = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Events).remote()
     # Ray's own retries are off: they know nothing of errors that the function raises.
@@ -145,15 +154,17 @@ def run_tasks(
     remote = ray.remote(**options)(function)
     waiting = list(tasks)
     running: dict[Any, Task] = {}
-    courses = {task.name: _Course() for task in tasks}
+    by_name = {task.name: task for task in tasks}
+    courses = {name: _Course() for name in by_name}
+    ended = {"complete": complete, "failed": 0}
 
     def fill() -> None:
         while waiting and len(running) < slots:
             task = waiting.pop(0)
-            reference = remote.options(name=task.name).remote(
-                *task.arguments, Tell(task.name, events)
-            )
+            name = run.of(task.name) if run is not None else task.name
+            reference = remote.options(name=name).remote(*task.arguments, Tell(task.name, events))
             running[reference] = task
+        metrics.units(waiting=len(waiting), running=len(running), **ended)
 
     try:
         fill()
@@ -161,6 +172,8 @@ def run_tasks(
             done, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_SECONDS)
             for name, payload in ray.get(events.take.remote()):
                 courses[name].tell()
+                if isinstance(payload, dict) and "epoch" in payload:
+                    metrics.epoch(name, payload, by_name[name].model)
                 if on_tell is not None:
                     on_tell(name, payload)
             outcomes = []
@@ -180,6 +193,9 @@ def run_tasks(
                     waiting.insert(0, task)
                     if on_retry is not None:
                         on_retry(task.name, course.failures[-1])
+            for outcome in outcomes:
+                ended["failed" if outcome.failed else "complete"] += 1
+                metrics.ended(outcome.name)
             # Before the caller looks at the outcomes, so that no slot waits for it.
             fill()
             yield from outcomes
@@ -187,6 +203,7 @@ def run_tasks(
         for reference in running:
             ray.cancel(reference, force=cpus > 0)
         ray.kill(events)
+        metrics.close()
 
 
 def _reason(error: BaseException) -> str:

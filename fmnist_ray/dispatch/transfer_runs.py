@@ -10,6 +10,7 @@ from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dataset.splits import save_indices, stratified_split, stratified_subset
 from fmnist_ray.dispatch.at_work import at_work
 from fmnist_ray.dispatch.options import begin_run
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.session import cluster_nodes, ray_session
 from fmnist_ray.dispatch.transfer_options import TransferOptions
 from fmnist_ray.dispatch.transfer_stages import Images, Progress, Stages
@@ -57,12 +58,13 @@ def run_transfer(
         Interrupted: Ctrl-C or SIGTERM; the message holds the command that goes on.
     """
     images = _images(options, dataset)
-    with ray_session(address) as dashboard:
-        stages = Stages(options, file, convolutions, images, cluster_nodes(), console, progress)
-        record = begin_run(record, results, name, VERB, options.backbone, options, dataset)
+    record = record or Record.create(results, name, VERB, options.backbone)
+    run = RunName(VERB, record.name, options.backbone)
+    with record.gone_if_refused(), ray_session(address, run, console):
+        nodes = cluster_nodes()
+        stages = Stages(options, file, convolutions, images, nodes, console, progress, run)
+        begin_run(record, VERB, options, dataset)
         console.print(f"record: {record.path}", markup=False)
-        if dashboard:
-            console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
         go_on = f"python -m fmnist_ray.{VERB} --name {shlex.quote(record.name)}"
         if results != "results":
             go_on += f" --results {shlex.quote(results)}"

@@ -26,6 +26,7 @@ from fmnist_ray.dispatch.heads import HeadData, fit_heads
 from fmnist_ray.dispatch.plan import Demand, Node, plan
 from fmnist_ray.dispatch.progress import clock
 from fmnist_ray.dispatch.resources import fit_demand, fit_resources
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.seeds import FINETUNE_FIT, unit_seed
 from fmnist_ray.dispatch.transfer_options import TransferOptions
 from fmnist_ray.dispatch.unit_records import (
@@ -74,6 +75,7 @@ class Stages:
         nodes: The cluster's.
         console: For people.
         progress: Shows bars.
+        run: Names the tasks in Ray's tables and metrics.
 
     Raises:
         RequestError: A stage can never run on these nodes.
@@ -88,9 +90,10 @@ class Stages:
         nodes: list[Node],
         console: Console,
         progress: Progress,
+        run: RunName,
     ) -> None:
         self.options, self.file, self.images, self.nodes = options, file, images, nodes
-        self.console, self.progress = console, progress
+        self.console, self.progress, self.name = console, progress, run
         self._read = convolutions
         self.finetunes = options.mode == "finetune"
         self.each = fit_resources(nodes, 0, options.cpus, options.gpus, options.precision)
@@ -183,6 +186,7 @@ class Stages:
                 self.arrays,
                 self._convolutions(),
                 self.blocks.slots,
+                run=self.name,
                 cpus=self.each.cpus,
                 gpus=self.each.gpus,
                 retries=self.options.retries,
@@ -203,6 +207,7 @@ class Stages:
                 self.config,
                 self.origin,
                 self.heads.slots,
+                run=self.name,
                 cpus=self.each.cpus,
                 retries=self.options.retries,
                 rows_before=_rows(before),
@@ -256,6 +261,7 @@ class Stages:
                 images.dataset,
                 self.origin,
                 self.whole,
+                run=self.name,
                 retries=options.retries,
                 rows_before=_rows(tried),
                 on_epoch=done,

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch.plan import Plan
 from fmnist_ray.dispatch.progress import UnitsProgress, clock
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Outcome
 from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitResult, run_units
 from fmnist_ray.evaluation.ensembles import average
@@ -163,6 +164,7 @@ def fit_units(
     places: Plan,
     resources: Resources,
     progress: UnitsProgress,
+    run: RunName,
     *,
     test: bool = True,
     retries: int = 2,
@@ -180,6 +182,7 @@ def fit_units(
         places: How many run at once.
         resources: Of each unit.
         progress: Told of the missing units' epochs and ends.
+        run: Names the units in Ray's tables and metrics.
         test: Whether the test images are predicted, too.
         retries: Times a unit is tried again.
         rows_before: Rows of the history that stand before the units', with their `unit`.
@@ -205,6 +208,8 @@ def fit_units(
                 places.slots,
                 resources,
                 units_folder(record),
+                run=run,
+                complete=len(units) - len(missing),
                 retries=retries,
                 on_epoch=on_epoch,
                 on_retry=on_retry,

@@ -12,6 +12,7 @@ from fmnist_ray.dispatch.options import UnitOptions, begin_run
 from fmnist_ray.dispatch.plan import plan
 from fmnist_ray.dispatch.progress import UnitsProgress
 from fmnist_ray.dispatch.resources import fit_demand, fit_resources, worthwhile
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.session import cluster_nodes, ray_session
 from fmnist_ray.dispatch.unit_records import UnitsRun, fit_units, missing_units
 from fmnist_ray.dispatch.units import FitUnit
@@ -62,22 +63,22 @@ def run_fits(
         WorkError: Units failed for good; the others are in the record.
         Interrupted: Ctrl-C or SIGTERM; the message holds the command that goes on.
     """
-    with ray_session(address) as dashboard:
+    is_new = record is None
+    record = record or Record.create(results, name, verb, label)
+    run_name = RunName(verb, record.name, label)
+    with record.gone_if_refused(), ray_session(address, run_name, console):
         nodes = cluster_nodes()
         resources = fit_resources(
             nodes, options.workers, options.cpus, options.gpus, options.precision
         )
-        missing = list(units) if record is None else missing_units(record, units)
+        missing = missing_units(record, units)
         places = plan(max(1, len(missing)), nodes, fit_demand(resources), options.max_concurrent)
         if options.max_concurrent is None:
             places = worthwhile(places, missing, resources)
-        is_new = record is None
-        record = begin_run(record, results, name, verb, label, options, dataset)
+        begin_run(record, verb, options, dataset)
         if is_new:
             begun(record)
         console.print(f"record: {record.path}", markup=False)
-        if dashboard:
-            console.print(f"dashboard: {dashboard} (token: ray get-auth-token)", markup=False)
         if len(missing) < len(units):
             done = len(units) - len(missing)
             console.print(f"{done} of {len(units)} {what} are complete already", markup=False)
@@ -96,6 +97,7 @@ def run_fits(
                     places,
                     resources,
                     progress,
+                    run_name,
                     retries=options.retries,
                 )
             metrics = conclude(record, run, dataset) if run.metrics else {}

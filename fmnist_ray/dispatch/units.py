@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.errors import DivergedError
 from fmnist_ray.models.config import Weights
@@ -75,6 +76,8 @@ def run_units(
     resources: Resources,
     storage: str,
     *,
+    run: RunName | None = None,
+    complete: int = 0,
     retries: int = 2,
     on_epoch: Callable[[str, Row], None] | None = None,
     on_retry: Callable[[str, str], None] | None = None,
@@ -91,6 +94,8 @@ def run_units(
         resources: Of each unit.
         storage: Where checkpoints are kept, see `CheckpointStore`. A unit that was cut off goes
             on from its own; the epochs it has are told to `on_epoch` again.
+        run: That they belong to, as for `run_tasks`.
+        complete: How many of the run's units were complete before.
         retries: Times a unit whose process dies or that raises is run again; one that diverged
             is not, since it would again.
         on_epoch: Called with a unit's name and each of its epochs' figures.
@@ -103,8 +108,13 @@ def run_units(
     grouped = resources.workers > 0
     for outcome in run_tasks(
         _run_unit,
-        [Task(unit.name, (unit, [shared], resources, storage)) for unit in units],
+        [
+            Task(unit.name, (unit, [shared], resources, storage), unit.config.model)
+            for unit in units
+        ],
         slots,
+        run=run,
+        complete=complete,
         cpus=0 if grouped else resources.cpus,
         gpus=0 if grouped else resources.gpus,
         retries=retries,

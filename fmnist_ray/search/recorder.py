@@ -1,5 +1,6 @@
 """Turns a search's events into its record while it runs."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from ray.tune import Callback
 from fmnist_ray.errors import DiskError
 from fmnist_ray.records import Record, write_json
 from fmnist_ray.search.journal import Event, Journal, TrialState, trial_states
+from fmnist_ray.search.metrics import SearchMetrics
 from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.schedulers import JournalledScheduler, rungs, unit_name
 from fmnist_ray.search.tensorboard import TensorBoardLogs
@@ -31,12 +33,15 @@ class Recorder(Callback):  # type: ignore[misc]
         progress: SearchProgress,
         tensorboard: TensorBoardLogs | None,
         watch: TrialWatch,
+        metrics: SearchMetrics,
     ) -> None:
         self._record, self._journal, self._scheduler = record, journal, scheduler
-        self._progress, self._tensorboard, self._watch = progress, tensorboard, watch
+        self._progress, self._tensorboard = progress, tensorboard
+        self._watch, self._metrics = watch, metrics
         self._states: dict[str, TrialState] = trial_states(journal.events)
         self._taken = len(journal.events)
         progress.begin(self._states, rungs(scheduler))
+        metrics.begin(self._states, rungs(scheduler))
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks into a snapshot that we never read.
@@ -44,12 +49,17 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._take()
+        unit = unit_name(trial)
+        self._metrics.started(self._states[unit])
+        actor = trial.temporary_state.ray_actor._actor_id.hex()
+        self._log(unit, f"{_when(time.time())} runs on Ray's actor {actor}")
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         for state in self._take():
             self._progress.epoch(state, rungs(self._scheduler))
+            self._metrics.epoch(state, rungs(self._scheduler))
             if self._tensorboard is not None:
                 self._tensorboard.add(state)
         self.write_history()
@@ -92,6 +102,7 @@ class Recorder(Callback):  # type: ignore[misc]
         if self._tensorboard is not None:
             self._tensorboard.end(state)
         self._progress.ended(state)
+        self._metrics.ended(state)
         self.write_history()
 
     def write_history(self) -> None:
@@ -157,8 +168,12 @@ def write_trial(record: Record, state: TrialState) -> None:
     )
 
 
+def _when(seconds: float) -> str:
+    """UTC, of seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
 def _log_line(event: dict[str, Any]) -> str:
-    when = datetime.fromtimestamp(event["time"], UTC).isoformat(timespec="seconds")
     match event["event"]:
         case "trial":
             what = f"configuration {event['config']}"
@@ -170,4 +185,4 @@ def _log_line(event: dict[str, Any]) -> str:
             what = f"{figures} -> {event['decision'].lower()}"
         case _:
             what = " ".join([event["status"], event.get("reason", "")])
-    return f"{when} {what}"
+    return f"{_when(event['time'])} {what}"

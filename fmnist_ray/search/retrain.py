@@ -10,6 +10,7 @@ from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch.plan import Node, plan
 from fmnist_ray.dispatch.progress import UnitsProgress
 from fmnist_ray.dispatch.resources import fit_demand
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.seeds import RETRAIN, unit_seed
 from fmnist_ray.dispatch.unit_records import fit_units, missing_units
 from fmnist_ray.dispatch.units import FitUnit
@@ -38,6 +39,7 @@ def retrain_units(config: FitConfig, count: int, seed: int, images: np.ndarray) 
 
 def retrain(
     record: Record,
+    run: RunName,
     units: list[FitUnit],
     dataset: Dataset,
     nodes: list[Node],
@@ -50,6 +52,7 @@ def retrain(
 
     Args:
         record: The search's.
+        run: Names the fits in Ray's tables and metrics.
         units: From `retrain_units`.
         dataset: All images; the test images are predicted here.
         nodes: The cluster's.
@@ -67,8 +70,10 @@ def retrain(
     missing = missing_units(record, units)
     places = plan(max(1, len(missing)), nodes, fit_demand(resources), at_most)
     with UnitsProgress(console, "fits", missing, places.slots) as progress:
-        run = fit_units(record, units, dataset, places, resources, progress, rows_before=trial_rows)
-    if run.failures:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in run.failures.items())
+        fitted = fit_units(
+            record, units, dataset, places, resources, progress, run, rows_before=trial_rows
+        )
+    if fitted.failures:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in fitted.failures.items())
         raise WorkError(f"Retraining failed. {reasons}.")
-    return list(run.metrics.values())
+    return list(fitted.metrics.values())

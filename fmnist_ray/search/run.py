@@ -10,6 +10,7 @@ from rich.console import Console
 from fmnist_ray.dataset.splits import save_indices
 from fmnist_ray.dispatch.plan import Node, Plan, plan
 from fmnist_ray.dispatch.resources import fit_demand, fit_resources
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.unit_records import adopt_model
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.models.storage import save_model
@@ -67,12 +68,18 @@ def _check_pbt(settings: SearchSettings) -> None:
 
 
 def run_search(
-    record: Record, settings: SearchSettings, data: SearchData, nodes: list[Node], console: Console
+    record: Record,
+    run: RunName,
+    settings: SearchSettings,
+    data: SearchData,
+    nodes: list[Node],
+    console: Console,
 ) -> dict[str, Any]:
     """Runs or goes on with a search inside a Ray session.
 
     Args:
         record: New, or that of the search to go on with.
+        run: Names trials and fits in Ray's tables and metrics.
         settings: What is searched and how.
         data: From `prepare_data`.
         nodes: The cluster's.
@@ -94,7 +101,7 @@ def run_search(
         settings.mode,
         list(space.search),
     )
-    sweep = Sweep(record, journal, settings, space, resources, places.slots, progress)
+    sweep = Sweep(record, journal, settings, space, resources, places.slots, progress, run)
     images, labels = data.dataset.train.images, data.dataset.train.labels
     with progress:
         states = run_sweep(sweep, FitData(images, labels, data.train, data.validation))
@@ -107,7 +114,7 @@ def run_search(
         )
     _export_units(record, settings, data, states, space)
     if settings.retrain_seeds and best_trial(states, settings.metric, settings.mode):
-        metrics |= _retrain(record, settings, space, data, states, nodes, resources, console)
+        metrics |= _retrain(record, run, settings, space, data, states, nodes, resources, console)
         record.write_metrics(metrics)
     _drop_checkpoints(record, settings, states)
     return metrics
@@ -198,6 +205,7 @@ def _store(record: Record, settings: SearchSettings) -> CheckpointStore:
 
 def _retrain(
     record: Record,
+    run: RunName,
     settings: SearchSettings,
     space: SearchSpace,
     data: SearchData,
@@ -226,6 +234,7 @@ def _retrain(
     begun = time.monotonic()
     results = retrain(
         record,
+        run,
         units,
         data.dataset,
         nodes,

@@ -88,6 +88,11 @@ class SearchSettings(Options):
     data: str | None = None
 
     @property
+    def model(self) -> str:
+        """The model that is searched, or `mixed`."""
+        return str(self.space["fixed"].get("model", "mixed"))
+
+    @property
     def mode(self) -> Literal["max", "min"]:
         """Whether the metric is to be high or low."""
         return "max" if self.metric == "validation_accuracy" else "min"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist_ray.dispatch.resources import PROCESS_MEMORY
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.errors import WorkError
 from fmnist_ray.records import Record
 from fmnist_ray.search.courses import SearchClock
@@ -37,6 +38,7 @@ class Sweep:
         resources: Of each trial.
         slots: Trials at a time.
         progress: What a person sees.
+        run: Names the trials in Ray's tables and metrics; None for a search that no record holds.
         fit: What trains; tests script it.
     """
 
@@ -47,6 +49,7 @@ class Sweep:
     resources: Resources
     slots: int
     progress: SearchProgress
+    run: RunName | None = None
     fit: Callable[..., Any] = train_here
 
 
@@ -66,11 +69,13 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     import ray
     from ray import tune
 
+    from fmnist_ray.search.metrics import SearchMetrics
     from fmnist_ray.search.recorder import Recorder
     from fmnist_ray.search.schedulers import build_scheduler
     from fmnist_ray.search.searcher import UnitSearcher
     from fmnist_ray.search.tensorboard import TensorBoardLogs
     from fmnist_ray.search.trial import TrialSetup, run_trial
+    from fmnist_ray.search.trial_names import TrialNames
     from fmnist_ray.search.watch import TrialWatch
 
     settings, journal = sweep.settings, sweep.journal
@@ -92,8 +97,10 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     )
     logs = TensorBoardLogs(sweep.record.path / "tensorboard") if settings.tensorboard else None
     watch = TrialWatch(settings.trial_timeout or math.inf)
-    recorder = Recorder(sweep.record, journal, scheduler, sweep.progress, logs, watch)
-    callbacks = [recorder, watch, *_mlflow(settings, sweep.record)]
+    metrics = SearchMetrics(sweep.run, settings.trials, settings.metric, settings.mode)
+    recorder = Recorder(sweep.record, journal, scheduler, sweep.progress, logs, watch, metrics)
+    names = [TrialNames(sweep.run)] if sweep.run is not None else []
+    callbacks = [recorder, watch, *names, *_mlflow(settings, sweep.record)]
     journal.append("session", number=sum(e["event"] == "session" for e in journal.events))
     begun = time.monotonic()
     # Tune wants a folder for its own snapshots. The journal does their work, so they go into a
@@ -104,7 +111,7 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(run_trial, setup), _placement(sweep)),
+            tune.with_resources(_trainable(run_trial, setup, sweep.run), _placement(sweep)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -132,6 +139,7 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
         journal.append("session_end", seconds=round(time.monotonic() - begun, 3))
         if logs is not None:
             logs.close()
+        metrics.close()
     states = trial_states(journal.events)
     failed = [state for state in states.values() if state.status == "failed"]
     if failed and len(failed) == len(states):
@@ -163,10 +171,14 @@ def _live_trials(sweep: Sweep) -> int:
     return sweep.settings.trials if sweep.settings.scheduler == "pbt" else sweep.slots
 
 
-def _trainable(function: Callable[..., None], setup: Any) -> Callable[[dict[str, Any]], None]:
+def _trainable(
+    function: Callable[..., None], setup: Any, run: RunName | None
+) -> Callable[[dict[str, Any]], None]:
     def trial(config: dict[str, Any]) -> None:
         function(config, setup)
 
+    if run is not None:
+        trial.__name__ = str(run)  # what Tune's actors are shown as
     return trial
 
 

@@ -1,0 +1,25 @@
+"""Names the tasks of trials in Ray's tables, so that people find a trial there."""
+
+from typing import Any
+
+from ray.tune import Callback
+
+from fmnist_ray.dispatch.run_name import RunName
+from fmnist_ray.search.schedulers import unit_name
+
+
+class TrialNames(Callback):  # type: ignore[misc]
+    """Calls each epoch's task `tune/NAME/trial-07`.
+
+    Tune uses its actors again from trial to trial, and an actor is named once and for all: only
+    its tasks can tell the trials apart. Tune itself would call them all `ImplicitFunc.train`.
+    """
+
+    def __init__(self, run: RunName) -> None:
+        self._run = run
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        actor = trial.temporary_state.ray_actor
+        # What Tune calls for an epoch. Set on this handle alone; the one of an earlier trial goes.
+        vars(actor).pop("train", None)
+        actor.train = actor.train.options(name=self._run.of(unit_name(trial)))
