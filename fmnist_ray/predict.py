@@ -82,6 +82,7 @@ def predict(
     """
     from fmnist_ray.dataset.image_files import find_images
     from fmnist_ray.dispatch.labelling import label_files
+    from fmnist_ray.dispatch.run_name import RunName
     from fmnist_ray.records import Record
     from fmnist_ray.reporting import report_on
 
@@ -92,16 +93,19 @@ def predict(
             f"There are no images below {', '.join(files)}. Name image files, or folders that "
             "hold some (PNG, JPEG, WebP, BMP, GIF)."
         )
-    folder, model = _model(record)
+    folder, kind, model = _model(record)
     if not quiet:
         messages().print(f"labelling with {model}", markup=False)
     written = Record.create(results, name, VERB, "photographs")
     config = {"files": files, "record": record, "address": address, "model": model}
     written.start(VERB, config, 0, {"source": "photographs", "files": len(found)})
+    run = RunName(VERB, written.name, kind)
     with _at_work(written):
         begun = time.monotonic()
         with progress_bar("Labelling", quiet) as progress:
-            labels, where = label_files(found, folder, address, progress)
+            labels, where = label_files(
+                found, folder, address, progress, run, None if quiet else messages()
+            )
         seconds = time.monotonic() - begun
         _warn(found, labels)
         metrics = {
@@ -123,8 +127,8 @@ def predict(
     return {"record": str(written.path), **metrics, **listed}
 
 
-def _model(record: str | None) -> tuple[Path, str]:
-    """The folder of the model, and what to call it."""
+def _model(record: str | None) -> tuple[Path, str, str]:
+    """The folder of the model, which it is, and what to call it."""
     from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE
     from fmnist_ray.pretrained import PRETRAINED_FOLDER
     from fmnist_ray.records import read_json
@@ -146,11 +150,15 @@ def _model(record: str | None) -> tuple[Path, str]:
     architecture = description.get("architecture")
     kind = architecture.get("model", "model") if isinstance(architecture, dict) else "model"
     if record is not None:
-        return folder, f"the {kind} of {folder}"
+        return folder, kind, f"the {kind} of {folder}"
     accuracy = description.get("test_accuracy", 0.0)
-    return folder, (
-        f"the {kind} that comes with the package ({accuracy:.1%} of the test images right); "
-        "--record names another"
+    return (
+        folder,
+        kind,
+        (
+            f"the {kind} that comes with the package ({accuracy:.1%} of the test images right); "
+            "--record names another"
+        ),
     )
 
 

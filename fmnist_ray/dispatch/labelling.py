@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from fmnist_ray.dataset.progress import Progress, no_progress
 from fmnist_ray.dispatch.labels import (
     Batch,
@@ -23,6 +25,7 @@ from fmnist_ray.dispatch.labels import (
     predict_chunk,
     read_chunk,
 )
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.errors import WorkError
 from fmnist_ray.machine import usable_cpus
 
@@ -46,6 +49,8 @@ def label_files(
     folder: Path,
     address: str | None = None,
     progress: Progress = no_progress,
+    run: RunName | None = None,
+    console: Console | None = None,
 ) -> tuple[Labels, str]:
     """Labels files the quicker way, which the first of them tell.
 
@@ -54,6 +59,8 @@ def label_files(
         folder: Holds the model, `model.json` and `model.safetensors`.
         address: A cluster that is to be used in any case; None to decide by the time it takes.
         progress: Told the files done and all.
+        run: Names the work in Ray's tables.
+        console: Told where to watch it, if Ray is used.
 
     Returns:
         The labels, and where they were made: `this process`, `Ray Data` or both.
@@ -62,7 +69,7 @@ def label_files(
         RequestError: There is no cluster at the address.
         WorkError: A process of the cluster failed for good, or the model gives no numbers.
     """
-    from fmnist_ray.dispatch.session import ray_session
+    from fmnist_ray.dispatch.session import ray_session, say_where
     from fmnist_ray.models.storage import load_model
 
     module, _ = load_model(folder)  # first of all, since it may be damaged
@@ -80,8 +87,9 @@ def label_files(
         return labels.complete(), "this process"
     with ExitStack() as session:
         with _quiet_backend():
-            session.enter_context(ray_session(address))
-        for batch in _label_with_ray(files, cut[rest:], folder):
+            session.enter_context(ray_session(address, run))
+        say_where(run, console)
+        for batch in _label_with_ray(files, cut[rest:], folder, run=run):
             labels.add(batch)
     return labels.complete(), "this process, then Ray Data" if rest else "Ray Data"
 
@@ -115,6 +123,7 @@ def _label_with_ray(
     cut: Sequence[range],
     folder: Path,
     apart: bool | None = None,
+    run: RunName | None = None,
 ) -> Iterator[Batch]:
     import pyarrow as pa
     import ray.data
@@ -139,11 +148,15 @@ def _label_with_ray(
     pipeline = ray.data.from_arrow(tables)
     if apart if apart is not None else gpus > 0:
         pipeline = pipeline.map_batches(read_chunk, batch_size=None, num_cpus=1)
-        stage: dict[str, Any] = {"fn": _Predictor, "num_cpus": 0.01, "num_gpus": min(gpus, 1)}
+        stage: dict[str, Any] = {
+            "fn": _named(_Predictor, run),
+            "num_cpus": 0.01,
+            "num_gpus": min(gpus, 1),
+        }
         size, device = max(1, gpus), "cuda" if gpus else "cpu"
     else:
         # In one stage the pictures need not leave the process.
-        stage = {"fn": _Labeller, "num_cpus": 1}
+        stage = {"fn": _named(_Labeller, run), "num_cpus": 1}
         size, device = max(1, cpus), "cpu"
     pipeline = pipeline.map_batches(
         **stage,
@@ -159,6 +172,11 @@ def _label_with_ray(
             f"Ray Data could not label the files: {first}. Look at the memory and disk of the "
             "nodes, and that the files can be read on all of them."
         ) from error
+
+
+def _named(kind: type, run: RunName | None) -> type:
+    """The class under the run's name, by which Ray Data calls its actors."""
+    return kind if run is None else type(str(run), (kind,), {})
 
 
 @contextmanager

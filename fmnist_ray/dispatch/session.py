@@ -42,7 +42,7 @@ def ray_session(
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     _check_listening(address)
     if ray.is_initialized():  # the caller's own session, from Python: use it and leave it open
-        _say_where(run, console)
+        say_where(run, console)
         yield _dashboard()
         return
     try:
@@ -63,7 +63,7 @@ def ray_session(
         ) from None
     try:
         with terminable():  # again, since Ray has set a handler of its own
-            _say_where(run, console)
+            say_where(run, console)
             yield _dashboard()
     finally:
         ray.shutdown()
@@ -107,8 +107,8 @@ def cluster_nodes() -> list[Node]:
     ]
 
 
-def _say_where(run: RunName | None, console: Console | None) -> None:
-    """The one line that tells people where to watch a run."""
+def say_where(run: RunName | None, console: Console | None) -> None:
+    """Prints the one line that tells people where to watch a run; `ray_session` does so itself."""
     dashboard = _dashboard()
     if run is not None and console is not None and dashboard:
         console.print(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_ray.dispatch.epoch_lines import print_epoch
 from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.errors import DivergedError
@@ -145,6 +146,7 @@ def _run_unit(
 
     def on_epoch(end: Any) -> None:
         store.save(unit.name, end.checkpoint())
+        print_epoch(unit.name, end.row)
         tell(end.row)
 
     arguments = (unit.seed, resources, on_epoch, checkpoint)

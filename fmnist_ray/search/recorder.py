@@ -7,6 +7,7 @@ from typing import Any
 
 from ray.tune import Callback
 
+from fmnist_ray.dispatch.epoch_lines import epoch_line
 from fmnist_ray.errors import DiskError
 from fmnist_ray.records import Record, write_json
 from fmnist_ray.search.journal import Event, Journal, TrialState, trial_states
@@ -178,11 +179,7 @@ def _log_line(event: dict[str, Any]) -> str:
         case "trial":
             what = f"configuration {event['config']}"
         case "result":
-            figures = " ".join(
-                f"{key}={value:.5g}" if isinstance(value, float) else f"{key}={value}"
-                for key, value in event["row"].items()
-            )
-            what = f"{figures} -> {event['decision'].lower()}"
+            what = f"{epoch_line(event['row'])} -> {event['decision'].lower()}"
         case _:
             what = " ".join([event["status"], event.get("reason", "")])
     return f"{_when(event['time'])} {what}"

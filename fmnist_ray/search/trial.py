@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fmnist_ray.dispatch.epoch_lines import print_epoch
 from fmnist_ray.errors import DivergedError
 from fmnist_ray.search.schedulers import fit_values
 from fmnist_ray.training.checkpoint import Checkpoint
@@ -75,6 +76,7 @@ def run_trial(config: dict[str, Any], setup: TrialSetup) -> None:
     def on_epoch(end: Any) -> None:
         state = end.checkpoint()
         store.save(unit, state)
+        print_epoch(unit, end.row)
         if setup.resources.workers == 0 and end.row["epoch"] > reported:
             _report(end.row, state if setup.give_to_tune else None)
 
