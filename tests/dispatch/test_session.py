@@ -1,5 +1,6 @@
 """Joining and leaving Ray, and the signals that end a verb."""
 
+import io
 import os
 import socket
 import subprocess
@@ -8,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.session import cluster_nodes, ray_session
 from fmnist_ray.errors import RequestError
 
@@ -71,6 +74,22 @@ def test_a_session_of_the_callers_is_used_and_left_open(ray_cluster: None) -> No
         assert (node.cpus, node.gpus) == (2, 0)
         assert node.memory > 2**30
     assert ray.is_initialized()
+
+
+@pytest.mark.ray
+def test_people_are_told_in_one_line_where_to_watch_a_run(ray_cluster: None) -> None:
+    run = RunName("ensemble", "autumn", "cnn")
+    for quiet in (False, True):
+        text = io.StringIO()
+        console = Console(file=text, quiet=quiet, width=1000)
+        with ray_session(run=run, console=console) as dashboard:
+            told = text.getvalue()
+        if quiet:
+            assert told == ""
+        else:
+            assert told.count("\n") == 1
+            for part in (dashboard, "ray get-auth-token", "ensemble/autumn/"):
+                assert part in told
 
 
 @pytest.mark.ray

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Task, Tell, run_tasks
 from fmnist_ray.errors import DivergedError, WorkError
 
@@ -37,6 +38,22 @@ def test_each_task_is_called_once_and_processes_are_used_again(ray_cluster: None
         assert outcome.failures == ()
     assert sorted(told) == sorted((f"square-{number}", number) for number in range(12))
     assert len({outcome.value[1] for outcome in outcomes}) <= 4
+
+
+def _own_name(tell: Tell) -> str:
+    import ray
+
+    tell({"epoch": 1, "validation_accuracy": 0.5})  # as fits do, for the metrics
+    return str(ray.get_runtime_context().get_task_name())
+
+
+def test_tasks_carry_the_name_of_their_run_and_unit(ray_cluster: None) -> None:
+    tasks = [Task(f"fold-{number}", ()) for number in (1, 2)]
+    run = RunName("cross_validate", "autumn", "cnn")
+    found = {each.name: each.value for each in run_tasks(_own_name, tasks, 2, run=run)}
+    assert found == {unit: f"cross_validate/autumn/{unit}" for unit in ("fold-1", "fold-2")}
+    (outcome,) = run_tasks(_own_name, tasks[:1], 1)
+    assert outcome.value == "fold-1"
 
 
 def _fail(folder: str, times: int, how: str, tell: Tell) -> str:
