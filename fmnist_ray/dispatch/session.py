@@ -28,7 +28,7 @@ def ray_session(
     Args:
         address: `local` starts Ray here; `auto` or an address joins a cluster; None takes
             `$RAY_ADDRESS`, else `local`.
-        run: What Ray's table of jobs says of the work.
+        run: What Ray's table of jobs says of the work; in the caller's own session it says nothing.
         console: Told, once, where to watch the run.
 
     Yields:

@@ -42,7 +42,10 @@ class Watched:
         result: What it printed at the end.
         prometheus: Address of the Prometheus that collected its metrics.
         begun, ended: Seconds since 1970.
-        jobs, actors, tasks: What Ray's dashboard listed at any time.
+        jobs: What Ray's dashboard listed last.
+        actors: What it called each actor, by ID.
+        tasks: The names of tasks that it listed at any time.
+        logs: What the processes on the cluster printed.
     """
 
     record: Path
@@ -52,8 +55,9 @@ class Watched:
     messages: str = ""
     result: dict[str, Any] = field(default_factory=dict)
     jobs: list[dict[str, Any]] = field(default_factory=list)
-    actors: set[str] = field(default_factory=set)
+    actors: dict[str, str] = field(default_factory=dict)
     tasks: set[str] = field(default_factory=set)
+    logs: list[str] = field(default_factory=list)
 
     def series(self, expression: str) -> list[tuple[dict[str, str], list[tuple[float, float]]]]:
         """What the expression gives, second by second: tags, and (time, value) of each series."""
@@ -100,7 +104,7 @@ def _note_dashboard(dashboard: str, watched: Watched) -> None:
     except (OSError, ValueError):
         return
     watched.jobs = jobs
-    watched.actors |= {str(each["repr_name"]) for each in tables["actors"]}
+    watched.actors |= {each["actor_id"]: each["repr_name"] for each in tables["actors"]}
     watched.tasks |= {str(each["name"]) for each in tables["tasks"]}
 
 
@@ -143,7 +147,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def _search(folder: Path, temporary: Path, prometheus: str) -> Watched:
     watched = Watched(folder / "results" / RUN, prometheus, time.time())
     options = ["--data", "sample", "--trials", str(TRIALS), "--max-epochs", "3", "--name", RUN]
-    options += ["--retrain-seeds", "2", "--results", str(folder / "results"), "--json"]
+    options += ["--retrain-seeds", "1", "--results", str(folder / "results"), "--json"]
     space = str(ROOT / "search_spaces" / "dnn.yaml")
     with (folder / "messages").open("w") as messages, (folder / "result").open("w") as result:
         search = subprocess.Popen(
@@ -170,6 +174,8 @@ def _search(folder: Path, temporary: Path, prometheus: str) -> Watched:
             search.kill()
             search.wait()
     watched.messages = (folder / "messages").read_text()
+    for path in temporary.glob("ray/session_2*/logs/worker-*.out"):
+        watched.logs += path.read_text().splitlines()
     assert search.returncode == 0, watched.messages
     watched.result = json.loads((folder / "result").read_text().splitlines()[-1])
     watched.ended = time.time()
@@ -189,10 +195,26 @@ def test_people_are_told_once_where_to_watch(watched: Watched) -> None:
 def test_the_dashboards_tables_carry_the_runs_name(watched: Watched) -> None:
     (job,) = [each for each in watched.jobs if each["type"] == "DRIVER"]
     assert job["metadata"] == {"verb": "tune", "name": RUN, "model": "dnn"}
-    assert f"tune/{RUN}" in watched.actors
     units = {f"tune/{RUN}/{unit}" for unit in watched.history()}
     # The last fits may end before the dashboard lists them.
     assert {unit for unit in units if "trial" in unit} <= watched.tasks
+
+
+@pytest.mark.ray
+def test_the_actors_carry_the_runs_name_and_a_trials_log_says_which_it_was(
+    watched: Watched,
+) -> None:
+    for number in range(TRIALS):
+        log = (watched.record / "units" / f"trial-{number:03}" / "log.txt").read_text()
+        (actor,) = re.findall("runs on Ray's actor ([0-9a-f]+)", log)
+        assert watched.actors[actor] == f"tune/{RUN}"
+
+
+@pytest.mark.ray
+def test_the_processes_print_every_epoch_of_every_unit_once(watched: Watched) -> None:
+    for unit, rows in watched.history().items():
+        printed = [line for line in watched.logs if line.startswith(f"{unit} ")]
+        assert [line.split()[1] for line in printed] == [f"epoch={epoch}" for epoch in rows]
 
 
 @pytest.mark.ray
