@@ -27,7 +27,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -258,6 +258,8 @@ class Record:
         except BaseException:
             if not self.begun:
                 shutil.rmtree(self.path)
+                with suppress(OSError):  # it holds other records
+                    self.path.parent.rmdir()
             raise
 
     def unit(self, unit: str) -> Path:

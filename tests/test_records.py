@@ -332,10 +332,15 @@ def test_test_predictions_are_found_by_their_labels_and_not_by_their_name(tmp_pa
 
 def test_a_new_record_is_gone_if_the_work_is_refused(tmp_path: Path) -> None:
     for begun in (False, True):
-        record = Record.create(tmp_path, "a", "train", "cnn")
+        record = Record.create(tmp_path / "results", "a", "train", "cnn")
         with pytest.raises(RequestError), record.gone_if_refused():  # noqa: PT012
             if begun:
                 record.start("train", {}, 0, {})
             raise RequestError("there is no room")
-        assert record.path.exists() == begun
         assert record.begun == begun
+        assert (tmp_path / "results").exists() == begun
+    other = Record.create(tmp_path / "results", "b", "train", "cnn")
+    with pytest.raises(RequestError), other.gone_if_refused():
+        raise RequestError("there is no room")
+    assert record.begun
+    assert not other.path.exists()
