@@ -147,8 +147,8 @@ def run_tasks(
     metrics = RunMetrics(run)
     # Begun again if its process dies: what the tasks told and no one took is only news. It is asked
     # several times a second: in Ray's table of tasks its calls would bury the units.
-    options_of_events = {"max_restarts": -1, "max_task_retries": -1, "enable_task_events": False}
-    events = ray.remote(num_cpus=0, **options_of_events)(Events).remote()
+    lasting = {"max_restarts": -1, "max_task_retries": -1, "enable_task_events": False}
+    events = ray.remote(num_cpus=0, **lasting)(Events).remote()
     # Ray's own retries are off: they know nothing of errors that the function raises.
     options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
     if gpus:

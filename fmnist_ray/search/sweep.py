@@ -118,7 +118,9 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
                 num_samples=searcher.left,
                 max_concurrent_trials=_live_trials(sweep),
                 time_budget_s=budget,
-                reuse_actors=True,
+                # A trainer with workers takes longer to end than the two seconds that Tune waits for
+                # it before the actor's next trial, which Tune would then drop without a word.
+                reuse_actors=not sweep.resources.workers,
                 trial_name_creator=_unit_of,
                 trial_dirname_creator=_unit_of,
             ),
@@ -136,10 +138,10 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
         raise error.__context__ or error from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        metrics.close()
         journal.append("session_end", seconds=round(time.monotonic() - begun, 3))
         if logs is not None:
             logs.close()
-        metrics.close()
     states = trial_states(journal.events)
     failed = [state for state in states.values() if state.status == "failed"]
     if failed and len(failed) == len(states):
