@@ -12,6 +12,7 @@ from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch import tasks
 from fmnist_ray.dispatch.options import UnitOptions
 from fmnist_ray.dispatch.progress import clock
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.models.classical import MODEL_NAMES
 from fmnist_ray.records import Record
 from fmnist_ray.training.classical import (
@@ -50,7 +51,7 @@ class ClassicalFits:
         record: Record,
         dataset: Dataset,
         options: BaselinesOptions,
-        slots: int,
+        slots: Room,
         progress: "FitsProgress",
     ) -> None:
         import ray

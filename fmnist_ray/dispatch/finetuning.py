@@ -12,9 +12,9 @@ from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.dispatch.unit_records import (
     UnitsHistory,
     adopt_model,
+    checkpoint_place,
     missing_units,
     note_failure,
-    units_folder,
 )
 from fmnist_ray.errors import DivergedError, WorkError
 from fmnist_ray.evaluation.metrics import (
@@ -89,6 +89,7 @@ def finetune_blocks(
     resources: Resources,
     *,
     retries: int = 2,
+    storage: str | None = None,
     rows_before: Sequence[Row] = (),
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda text: None,
@@ -103,6 +104,7 @@ def finetune_blocks(
         origin: Where the backbone's weights are, for the model's description.
         resources: Of the fit.
         retries: Times it is tried again.
+        storage: Where checkpoints are kept, see `checkpoint_place`.
         rows_before: Rows of the history that stand before, with their `unit`.
         on_epoch: Called with the number of epochs done and of all.
         say: Takes a line for people.
@@ -128,7 +130,10 @@ def finetune_blocks(
 
     try:
         if missing:
-            metrics = _fitted(record, unit, start, dataset, origin, resources, retries, on_row, say)
+            place = checkpoint_place(record, storage)
+            metrics = _fitted(
+                record, unit, start, dataset, origin, resources, retries, place, on_row, say
+            )
         else:
             metrics = read_json(record.unit(UNIT) / "metrics.json")
     finally:
@@ -156,6 +161,7 @@ def _fitted(
     origin: Origin,
     resources: Resources,
     retries: int,
+    place: str,
     on_row: Callable[[str, Row], None],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -164,7 +170,7 @@ def _fitted(
 
     train = dataset.train
     shared = [ray.put(each) for each in (start, train.images, train.labels, dataset.test.images)]
-    task = Task(UNIT, (unit, shared, resources, units_folder(record)))
+    task = Task(UNIT, (unit, shared, resources, place))
     (outcome,) = run_tasks(
         _finetune,
         [task],
@@ -181,7 +187,9 @@ def _fitted(
         raise WorkError(
             f"Fine-tuning failed: {outcome.failures[-1]}. The finished epochs are in {record.path}."
         )
-    return _save(record, unit, outcome, dataset, origin)
+    metrics = _save(record, unit, outcome, dataset, origin)
+    CheckpointStore(place).remove(UNIT)
+    return metrics
 
 
 def _finetune(
@@ -248,5 +256,4 @@ def _save(
         "history": result.history,
     }
     record.write_metrics(metrics, UNIT)
-    CheckpointStore(units_folder(record)).remove(UNIT)
     return metrics

@@ -4,10 +4,13 @@ The driver keeps count: at most so many run at once, the next starts before the 
 is looked at, and a task whose process dies or that raises is tried again while the others go on.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fmnist_ray.dispatch.room import Room
+from fmnist_ray.dispatch.session import with_driver
 from fmnist_ray.errors import DiskError, WorkError
 
 _POLL_SECONDS = 0.2
@@ -105,7 +108,7 @@ class Events:
 def run_tasks(
     function: Callable[..., Any],
     tasks: Sequence[Task],
-    slots: int,
+    slots: int | Room,
     *,
     cpus: float = 1.0,
     gpus: float = 0.0,
@@ -122,7 +125,8 @@ def run_tasks(
     Args:
         function: Called as `function(*arguments, tell)` in a process of its own.
         tasks: With distinct names; they start in this order.
-        slots: How many run at once; Ray keeps them waiting if there is less room.
+        slots: How many run at once, or what says so while they run; Ray keeps them waiting if
+            there is less room.
         cpus: Of each task; 0 for tasks that only wait for others.
         gpus: Of each task.
         retries: Times a task is tried again. One that tells more than in any attempt before got
@@ -136,8 +140,10 @@ def run_tasks(
     """
     import ray
 
+    room = slots if isinstance(slots, Room) else Room(slots)
     # Begun again if its process dies: what the tasks told and no one took is only news.
-    events = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Events).remote()
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Events)
+    events = actor.options(scheduling_strategy=with_driver()).remote()
     # Ray's own retries are off: they know nothing of errors that the function raises.
     options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
     if gpus:
@@ -148,16 +154,20 @@ def run_tasks(
     courses = {task.name: _Course() for task in tasks}
 
     def fill() -> None:
-        while waiting and len(running) < slots:
+        while waiting and room.has_place(len(running)):
             task = waiting.pop(0)
-            reference = remote.options(name=task.name).remote(
+            reference = remote.options(name=task.name, label_selector=room.selector).remote(
                 *task.arguments, Tell(task.name, events)
             )
             running[reference] = task
 
     try:
         fill()
-        while running:
+        while running or waiting:
+            if not running:  # no node has room for even one
+                time.sleep(_POLL_SECONDS)
+                fill()
+                continue
             done, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_SECONDS)
             for name, payload in ray.get(events.take.remote()):
                 courses[name].tell()
@@ -182,10 +192,12 @@ def run_tasks(
                         on_retry(task.name, course.failures[-1])
             # Before the caller looks at the outcomes, so that no slot waits for it.
             fill()
+            room.look()
             yield from outcomes
     finally:
         for reference in running:
             ray.cancel(reference, force=cpus > 0)
+        room.close()
         ray.kill(events)
 
 

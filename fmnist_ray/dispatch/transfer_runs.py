@@ -9,10 +9,12 @@ from rich.console import Console
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dataset.splits import save_indices, stratified_split, stratified_subset
 from fmnist_ray.dispatch.at_work import at_work
+from fmnist_ray.dispatch.node_checks import check_nodes, check_storage
 from fmnist_ray.dispatch.options import begin_run
 from fmnist_ray.dispatch.session import cluster_nodes, ray_session
 from fmnist_ray.dispatch.transfer_options import TransferOptions
 from fmnist_ray.dispatch.transfer_stages import Images, Progress, Stages
+from fmnist_ray.dispatch.unit_records import run_place
 from fmnist_ray.models.config import Weights
 from fmnist_ray.models.vgg import WeightsFile
 from fmnist_ray.records import Record
@@ -58,7 +60,12 @@ def run_transfer(
     """
     images = _images(options, dataset)
     with ray_session(address) as dashboard:
-        stages = Stages(options, file, convolutions, images, cluster_nodes(), console, progress)
+        nodes = cluster_nodes()
+        stages = Stages(options, file, convolutions, images, nodes, console, progress)
+        check_storage(options.storage)
+        # Only fine-tuning keeps checkpoints, which the nodes write.
+        place = run_place(record, results, options.storage) if stages.finetunes else None
+        check_nodes(nodes, place)
         record = begin_run(record, results, name, VERB, options.backbone, options, dataset)
         console.print(f"record: {record.path}", markup=False)
         if dashboard:

@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist_ray.dispatch.resources import PROCESS_MEMORY
+from fmnist_ray.dispatch.room import Room
+from fmnist_ray.dispatch.unit_records import checkpoint_place
 from fmnist_ray.errors import WorkError
 from fmnist_ray.records import Record
 from fmnist_ray.search.courses import SearchClock
@@ -19,6 +20,7 @@ from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.samplers import build_sampler
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import SearchSpace
+from fmnist_ray.training.checkpoint_store import remove_folder
 from fmnist_ray.training.ray_train import Resources, train_here
 
 # A trial whose process dies is begun again, from its checkpoint, this often.
@@ -35,7 +37,7 @@ class Sweep:
         settings: What is searched and how.
         space: The settings' space, checked.
         resources: Of each trial.
-        slots: Trials at a time.
+        slots: Trials at a time, or what says so while the sweep lasts.
         progress: What a person sees.
         fit: What trains; tests script it.
     """
@@ -45,7 +47,7 @@ class Sweep:
     settings: SearchSettings
     space: SearchSpace
     resources: Resources
-    slots: int
+    slots: int | Room
     progress: SearchProgress
     fit: Callable[..., Any] = train_here
 
@@ -68,7 +70,7 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
 
     from fmnist_ray.search.recorder import Recorder
     from fmnist_ray.search.schedulers import build_scheduler
-    from fmnist_ray.search.searcher import UnitSearcher
+    from fmnist_ray.search.searcher import RoomWatch, UnitSearcher
     from fmnist_ray.search.tensorboard import TensorBoardLogs
     from fmnist_ray.search.trial import TrialSetup, run_trial
     from fmnist_ray.search.watch import TrialWatch
@@ -77,7 +79,8 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     _end_what_is_decided(sweep)
     sampler = build_sampler(settings.searcher, sweep.space, settings.seed, settings.mode)
     scheduler = build_scheduler(settings, sweep.space, journal)
-    searcher = UnitSearcher(settings, sweep.space, sampler, journal)
+    room = _room(sweep)
+    searcher = UnitSearcher(settings, sweep.space, sampler, journal, room)
     used = SearchClock(journal.events).total
     budget = settings.time_budget - used if settings.time_budget is not None else None
     if not searcher.left or (budget is not None and budget <= 0):
@@ -86,19 +89,24 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
         data=[ray.put(data)],
         seed=settings.seed,
         resources=sweep.resources,
-        storage=settings.storage or str((sweep.record.path / "units").resolve()),
+        storage=checkpoint_place(sweep.record, settings.storage),
         give_to_tune=settings.scheduler == "pbt",
         fit=sweep.fit,
     )
     logs = TensorBoardLogs(sweep.record.path / "tensorboard") if settings.tensorboard else None
     watch = TrialWatch(settings.trial_timeout or math.inf)
     recorder = Recorder(sweep.record, journal, scheduler, sweep.progress, logs, watch)
-    callbacks = [recorder, watch, *_mlflow(settings, sweep.record)]
+    callbacks = [recorder, watch, RoomWatch(room), *_mlflow(settings, sweep.record)]
     journal.append("session", number=sum(e["event"] == "session" for e in journal.events))
     begun = time.monotonic()
     # Tune wants a folder for its own snapshots. The journal does their work, so they go into a
-    # temporary one, are written as seldom as Tune allows, and are thrown away.
-    folder = tempfile.mkdtemp(prefix="fmnist_ray_tune_")
+    # temporary one, are written as seldom as Tune allows, and are thrown away. With PBT it also
+    # has the states that trials take over from each other, on whichever nodes they run.
+    folder = (
+        f"{setup.storage}/tune"
+        if setup.give_to_tune
+        else tempfile.mkdtemp(prefix="fmnist_ray_tune_")
+    )
     _set_tune_environment()
     # What Tune logs of failed trials, the record's log files and the display tell better.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -109,7 +117,6 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
                 search_alg=searcher,
                 scheduler=scheduler,
                 num_samples=searcher.left,
-                max_concurrent_trials=_live_trials(sweep),
                 time_budget_s=budget,
                 reuse_actors=True,
                 trial_name_creator=_unit_of,
@@ -128,7 +135,8 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
         # Tune wraps what our scheduler and callbacks raise into the text of its traceback.
         raise error.__context__ or error from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        room.close()
+        remove_folder(folder)
         journal.append("session_end", seconds=round(time.monotonic() - begun, 3))
         if logs is not None:
             logs.close()
@@ -154,13 +162,15 @@ def _end_what_is_decided(sweep: Sweep) -> None:
             write_trial(sweep.record, state)
 
 
-def _live_trials(sweep: Sweep) -> int:
-    """Trials that Tune has under way, running or paused.
+def _room(sweep: Sweep) -> Room:
+    """How many trials Tune has under way, running or paused.
 
     PBT trains a population by turns and lets the weak take over from the strong: it needs all of
     them under way, and as many run as there is room for. The others run each trial to its end.
     """
-    return sweep.settings.trials if sweep.settings.scheduler == "pbt" else sweep.slots
+    if sweep.settings.scheduler == "pbt":
+        return Room(sweep.settings.trials)
+    return sweep.slots if isinstance(sweep.slots, Room) else Room(sweep.slots)
 
 
 def _trainable(function: Callable[..., None], setup: Any) -> Callable[[dict[str, Any]], None]:
@@ -170,20 +180,32 @@ def _trainable(function: Callable[..., None], setup: Any) -> Callable[[dict[str,
     return trial
 
 
-def _placement(sweep: Sweep) -> Any:
-    from ray import tune
+def _placement(sweep: Sweep) -> Callable[[dict[str, Any]], Any]:
+    """Says what a trial takes, and on which nodes, of its configuration."""
+    bundle = _bundle(sweep)
 
+    def placement(config: dict[str, Any]) -> Any:
+        from ray import tune
+
+        nodes = config["nodes"]
+        where = {"bundle_label_selector": [nodes]} if nodes else {}
+        return tune.PlacementGroupFactory([bundle], **where)
+
+    return placement
+
+
+def _bundle(sweep: Sweep) -> dict[str, float]:
     resources = sweep.resources
     if resources.workers:
         # The trial's own process only waits for its workers. It takes memory and no CPU, so
         # that as many trials fit as there are places for their workers.
-        return tune.PlacementGroupFactory([{"memory": int(PROCESS_MEMORY)}])
+        return {"memory": int(PROCESS_MEMORY)}
     bundle = {"CPU": resources.cpus}
     if resources.gpus:
         bundle["GPU"] = resources.gpus
     if sweep.settings.scheduler == "pbt":
-        bundle["memory"] = int(PROCESS_MEMORY)  # else the slots see to it, see `_live_trials`
-    return tune.PlacementGroupFactory([bundle])
+        bundle["memory"] = int(PROCESS_MEMORY)  # else the slots see to it, see `_room`
+    return bundle
 
 
 def _unit_of(trial: Any) -> str:
