@@ -138,8 +138,10 @@ def _run(
 ) -> dict[str, Any]:
     from fmnist_ray.dispatch.at_work import at_work
     from fmnist_ray.dispatch.classical_fits import ClassicalFits, FitsProgress
+    from fmnist_ray.dispatch.node_checks import check_nodes
     from fmnist_ray.dispatch.options import begin_run
     from fmnist_ray.dispatch.plan import Demand, plan
+    from fmnist_ray.dispatch.room import Room
     from fmnist_ray.dispatch.run_name import RunName
     from fmnist_ray.dispatch.seeds import CLASSICAL_FITS, unit_seed
     from fmnist_ray.dispatch.session import cluster_nodes, ray_session
@@ -170,7 +172,9 @@ def _run(
     with record.gone_if_refused(), ray_session(address, run, console):
         demand = Demand(options.cpus or 1, memory=max(PROCESS_MEMORY[model] for model in grids))
         count = len(tried) + len(to_come)
-        places = plan(count, cluster_nodes(), demand, options.max_concurrent)
+        nodes = cluster_nodes()
+        places = plan(count, nodes, demand, options.max_concurrent)
+        check_nodes(nodes)
         begin_run(record, VERB, options, dataset)
         console.print(f"record: {record.path}", markup=False)
         console.print(f"plan: {places.describe('fits')}", markup=False)
@@ -185,7 +189,8 @@ def _run(
             go_on += f" --results {shlex.quote(results)}"
         with at_work(record, go_on, console, config=options.model_dump(mode="json")):
             with FitsProgress(console, FitsLeft((tried, to_come), places.slots)) as progress:
-                fits = ClassicalFits(record, dataset, options, places.slots, progress, run)
+                room = Room.of(places, options.max_concurrent, None, progress.say)
+                fits = ClassicalFits(record, dataset, options, room, progress, run)
                 fits.complete(tried)
                 best = [each for units in grids.values() if (each := best_unit(record, units))]
                 finals = [final_unit(unit, used) for unit in best]

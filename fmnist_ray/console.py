@@ -152,6 +152,15 @@ RetriesOption = Annotated[
         "--retries", metavar="N", help="Times a fit that fails is tried again.  [default: 2]"
     ),
 ]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="PLACE",
+        help="Where checkpoints are kept while the run lasts: a folder that all nodes share, or an "
+        "address such as s3://bucket/path.  [default: the record]",
+    ),
+]
 RunNameOption = Annotated[
     str | None,
     typer.Option(

@@ -23,6 +23,7 @@ from fmnist_ray.console import (
     RunNameOption,
     RunSeedOption,
     SetOption,
+    StorageOption,
     TrainSizeOption,
     UnitCpusOption,
     UnitGpusOption,
@@ -61,6 +62,7 @@ def cross_validate(
     precision: PrecisionOption = None,
     train_size: TrainSizeOption = None,
     retries: RetriesOption = None,
+    storage: StorageOption = None,
     data: DataOption = None,
     seed: RunSeedOption = None,
     name: RunNameOption = None,
@@ -115,6 +117,7 @@ def cross_validate(
         "precision": precision,
         "train_size": train_size,
         "retries": retries,
+        "storage": storage,
         "data": data,
         "seed": seed,
     }

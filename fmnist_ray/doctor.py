@@ -74,7 +74,7 @@ def doctor(
     check_devices(checkup)
     check_data(checkup, data)
     check_results(checkup, results)
-    check_plan(checkup, check_cluster(checkup, address))
+    check_plan(checkup, check_cluster(checkup, address, results))
     return {**checkup.facts, "warnings": checkup.warnings, "problems": checkup.problems}
 
 
@@ -194,9 +194,8 @@ def check_data(checkup: Checkup, data: str | None) -> None:
 
 def check_results(checkup: Checkup, results: str | Path) -> None:
     """Looks whether records can be written, without making the folder."""
-    folder = Path(results).absolute()
+    folder, nearest = Path(results).absolute(), _nearest(results)
     checkup.facts["results"] = str(folder)
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
@@ -216,8 +215,13 @@ def check_results(checkup: Checkup, results: str | Path) -> None:
     )
 
 
-def check_cluster(checkup: Checkup, address: str | None) -> "list[Node]":
+def check_cluster(
+    checkup: Checkup, address: str | None, results: str | Path = "results"
+) -> "list[Node]":
     """Joins the cluster that the verbs would join; where they would start Ray, it only says so.
+
+    Each node of a cluster is asked for its versions and, of several, whether it sees what this
+    machine writes where the records go.
 
     Returns:
         The nodes that the verbs would have; none if that cannot be found out.
@@ -233,17 +237,24 @@ def check_cluster(checkup: Checkup, address: str | None) -> "list[Node]":
         # Ray keeps three tenths of the memory for its object store.
         offered = math.inf if memory is None else 0.7 * memory
         return [Node(max(1, int(usable_cpus())), len(checkup.facts.get("gpus", [])), offered)]
+    from fmnist_ray.dispatch.node_checks import look_at_nodes, refusal
     from fmnist_ray.dispatch.session import cluster_nodes, ray_session
 
     try:
         with ray_session(address):
             nodes = cluster_nodes()
+            place = str(_nearest(results)) if len(nodes) > 1 else None
+            found = look_at_nodes(nodes, place)
     except RequestError as error:
         checkup.problems.append(str(error))
     else:
         checkup.facts["cluster_nodes"] = len(nodes)
         checkup.facts["cluster_cpus"] = sum(node.cpus for node in nodes)
         checkup.facts["cluster_gpus"] = sum(node.gpus for node in nodes)
+        checkup.facts["nodes"] = [each.summary() for each in found]
+        wrong = [each for each in found if each.problem]
+        if wrong:
+            checkup.problems.append(refusal(wrong))
         return nodes
     return []
 
@@ -264,6 +275,12 @@ def check_plan(checkup: Checkup, nodes: "list[Node]") -> None:
         checkup.problems.append(str(error))
         return
     checkup.facts["plan_of_tune"] = places.describe("trials")
+
+
+def _nearest(results: str | Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    folder = Path(results).absolute()
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _check_room(checkup: Checkup, fact: str, size: int, least: float, warning: str) -> None:

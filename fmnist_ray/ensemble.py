@@ -21,6 +21,7 @@ from fmnist_ray.console import (
     RunNameOption,
     RunSeedOption,
     SetOption,
+    StorageOption,
     TrainSizeOption,
     UnitCpusOption,
     UnitGpusOption,
@@ -83,6 +84,7 @@ def ensemble(
     precision: PrecisionOption = None,
     train_size: TrainSizeOption = None,
     retries: RetriesOption = None,
+    storage: StorageOption = None,
     data: DataOption = None,
     seed: RunSeedOption = None,
     name: RunNameOption = None,
@@ -131,6 +133,7 @@ def ensemble(
         "precision": precision,
         "train_size": train_size,
         "retries": retries,
+        "storage": storage,
         "data": data,
         "seed": seed,
     }

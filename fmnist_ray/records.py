@@ -217,6 +217,8 @@ class Record:
                 path.mkdir()
             except FileExistsError:
                 if name is not None:
+                    if not any(each.is_file() for each in path.rglob("*")):
+                        return cls(path)  # of a run that was killed before it was begun
                     raise RequestError(
                         f"The record {path} exists already. Choose another --name, or go on with "
                         "that run where its verb offers --resume."

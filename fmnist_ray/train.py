@@ -22,6 +22,7 @@ from fmnist_ray.console import (
     ResultsOption,
     SeedOption,
     SetOption,
+    StorageOption,
     TrainSizeOption,
     WorkersOption,
     command,
@@ -74,6 +75,7 @@ def train(
             "--resume", metavar="results/NAME", help="Go on from the last epoch of that record."
         ),
     ] = None,
+    storage: StorageOption = None,
     data: DataOption = None,
     seed: SeedOption = 0,
     name: NameOption = None,
@@ -114,7 +116,7 @@ def train(
         record = Record.open(resume)
         request = _request_of(record)
         # Where and with how much it goes on may differ.
-        elsewhere = {"cpus": cpus, "gpus": gpus, "data": data}
+        elsewhere = {"cpus": cpus, "gpus": gpus, "data": data, "storage": storage}
         request |= {key: value for key, value in elsewhere.items() if value is not None}
     else:
         record = None
@@ -127,6 +129,7 @@ def train(
             "train_size": train_size,
             "validation_fraction": validation_fraction,
             "data": data,
+            "storage": storage,
             "seed": seed,
         }
         if precision not in ("auto", "bf16", "fp32"):
@@ -154,11 +157,12 @@ def _run(
     from fmnist_ray.dataset.arrays import fingerprint
     from fmnist_ray.dataset.splits import stratified_split, stratified_subset
     from fmnist_ray.dispatch.at_work import at_work
+    from fmnist_ray.dispatch.node_checks import check_nodes, check_storage
     from fmnist_ray.dispatch.plan import plan
     from fmnist_ray.dispatch.progress import UnitsProgress
     from fmnist_ray.dispatch.resources import fit_demand
     from fmnist_ray.dispatch.session import cluster_nodes
-    from fmnist_ray.dispatch.unit_records import adopt_model, fit_units
+    from fmnist_ray.dispatch.unit_records import adopt_model, checkpoint_place, fit_units
     from fmnist_ray.dispatch.units import FitUnit
     from fmnist_ray.training.config import FitConfig
 
@@ -185,6 +189,9 @@ def _run(
     nodes = cluster_nodes()
     resources = _resources(request, nodes)
     places = plan(1, nodes, fit_demand(resources))
+    storage = request.get("storage")
+    check_storage(storage)
+    check_nodes(nodes, checkpoint_place(record, storage))
     if not record.begun:
         facts = {"source": dataset.source, "sha256": sha256}
         record.start("train", request, request["seed"], facts)
@@ -196,7 +203,17 @@ def _run(
         at_work(record, go_on, console),
         UnitsProgress(console, "fits", [unit], 1) as progress,
     ):
-        run = fit_units(record, [unit], dataset, places, resources, progress, run_name, test=False)
+        run = fit_units(
+            record,
+            [unit],
+            dataset,
+            places,
+            resources,
+            progress,
+            run_name,
+            storage=storage,
+            test=False,
+        )
         if run.failures:
             raise WorkError(f"Training failed: {run.failures[UNIT]}. The record is {record.path}.")
         adopt_model(record, UNIT)

@@ -19,6 +19,7 @@ from fmnist_ray.console import (
     RetriesOption,
     RunNameOption,
     RunSeedOption,
+    StorageOption,
     TrainSizeOption,
     command,
     messages,
@@ -102,6 +103,7 @@ def transfer(
     precision: PrecisionOption = None,
     train_size: TrainSizeOption = None,
     retries: RetriesOption = None,
+    storage: StorageOption = None,
     data: DataOption = None,
     seed: RunSeedOption = None,
     name: RunNameOption = None,
@@ -153,6 +155,7 @@ def transfer(
         "precision": precision,
         "train_size": train_size,
         "retries": retries,
+        "storage": storage,
         "data": data,
         "seed": seed,
     }

@@ -20,6 +20,7 @@ from fmnist_ray.console import (
     NameOption,
     QuietOption,
     ResultsOption,
+    StorageOption,
     command,
     messages,
     progress_bar,
@@ -157,16 +158,7 @@ def tune(
             "[default: 3]",
         ),
     ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            "--storage",
-            metavar="PLACE",
-            help="Where checkpoints are kept while the search runs: a folder, or an address such as "
-            "s3://bucket/path.  "
-            "[default: the record]",
-        ),
-    ] = None,
+    storage: StorageOption = None,
     tensorboard: Annotated[
         bool | None,
         typer.Option(
@@ -211,8 +203,10 @@ def tune(
     from rich.console import Console
 
     from fmnist_ray.dispatch.at_work import at_work
+    from fmnist_ray.dispatch.node_checks import check_nodes
     from fmnist_ray.dispatch.run_name import RunName
     from fmnist_ray.dispatch.session import cluster_nodes, ray_session
+    from fmnist_ray.dispatch.unit_records import checkpoint_place
     from fmnist_ray.records import Record, read_json
     from fmnist_ray.reporting import report_on
     from fmnist_ray.search.data import prepare_data, same_data
@@ -265,6 +259,7 @@ def tune(
     with record.gone_if_refused(), ray_session(address, run, console):
         nodes = cluster_nodes()
         plan_search(settings, nodes)
+        check_nodes(nodes, checkpoint_place(record, settings.storage))
         changes = {}
         if record.begun:
             changes = {"config": settings.model_dump()}
@@ -342,8 +337,8 @@ def _within_grid(settings: "SearchSettings", asked: int | None) -> "SearchSettin
 def _check_extras(settings: "SearchSettings") -> None:
     from importlib.util import find_spec
 
+    from fmnist_ray.dispatch.node_checks import check_storage
     from fmnist_ray.records import check_no_secret
-    from fmnist_ray.search.run import check_storage
 
     if settings.mlflow is not None and find_spec("mlflow") is None:
         raise RequestError(
@@ -351,7 +346,7 @@ def _check_extras(settings: "SearchSettings") -> None:
         )
     if settings.mlflow is not None:
         check_no_secret(settings.mlflow, "--mlflow")
-    check_storage(settings)
+    check_storage(settings.storage)
 
 
 def _shown(metrics: dict[str, Any]) -> dict[str, Any]:

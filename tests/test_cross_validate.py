@@ -173,7 +173,7 @@ def test_a_fold_that_always_fails_is_reported_and_the_others_are_complete(
 
     def kill_fold_2() -> None:
         while not over.is_set():
-            for process in _processes("ray::fold-2"):
+            for process in _processes("ray::cross_validate/one-fails/fold-2"):
                 os.kill(process.pid, signal.SIGKILL)
                 killed.add(process.pid)
             time.sleep(0.01)
@@ -272,7 +272,9 @@ def test_a_killed_driver_loses_nothing_complete_and_a_killed_worker_is_tried_aga
         if (path.parent / "metrics.json").exists()
     }
     assert 1 <= len(complete) < 4
-    _wait(lambda: not _processes("ray::fold-"))  # a killed driver's workers end by themselves
+    _wait(
+        lambda: not _processes("ray::cross_validate/cut/fold-")
+    )  # a killed driver's workers end by themselves
     again = subprocess.Popen(
         [*base, "--name", "cut"],
         stderr=subprocess.PIPE,
@@ -281,8 +283,8 @@ def test_a_killed_driver_loses_nothing_complete_and_a_killed_worker_is_tried_aga
         cwd=ROOT,
         start_new_session=True,
     )
-    _wait(lambda: bool(_processes("ray::fold-")))
-    victim = _processes("ray::fold-")[0]
+    _wait(lambda: bool(_processes("ray::cross_validate/cut/fold-")))
+    victim = _processes("ray::cross_validate/cut/fold-")[0]
     os.kill(victim.pid, signal.SIGKILL)
     _, messages = again.communicate(timeout=300)
     assert again.returncode == 0, messages

@@ -5,12 +5,14 @@ import fcntl
 import logging
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 
+from fmnist_ray.dispatch.lost_head import watching_head
 from fmnist_ray.errors import DiskError, Interrupted, RequestError, WorkError
 from fmnist_ray.records import Record
 from fmnist_ray.signals import stop_exit_code
@@ -27,7 +29,8 @@ _log = logging.getLogger(__name__)
 def at_work(record: Record, go_on: str, console: Console, **changes: Any) -> Iterator[None]:
     """Marks a record as `running` while the work lasts, and then by how it ended.
 
-    It becomes `complete`, `interrupted` (Ctrl-C, SIGTERM) or, after any error, `failed`.
+    It becomes `complete`, `interrupted` (Ctrl-C, SIGTERM) or, after any error, `failed`. Where the
+    cluster's head is lost, it becomes `interrupted` and the process ends with exit code 1.
 
     Args:
         record: The run's.
@@ -40,7 +43,17 @@ def at_work(record: Record, go_on: str, console: Console, **changes: Any) -> Ite
         DiskError: In place of the system's error, when the disk is full or read-only.
         Interrupted: In place of the KeyboardInterrupt, with the command that goes on.
     """
-    with _only_one(record):
+
+    def lost(head: str) -> None:
+        _end(record, "interrupted")
+        print(
+            f"error: the head of the cluster, {head}, does not answer any more. All finished "
+            f"epochs are saved. Go on, on another cluster, with:\n  {go_on}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    with _only_one(record), watching_head(lost):
         record.update(status="running", ended=None, **changes)
         try:
             yield

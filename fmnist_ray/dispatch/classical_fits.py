@@ -12,6 +12,7 @@ from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch import tasks
 from fmnist_ray.dispatch.options import UnitOptions
 from fmnist_ray.dispatch.progress import clock
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.models.classical import MODEL_NAMES
 from fmnist_ray.records import Record
@@ -51,7 +52,7 @@ class ClassicalFits:
         record: Record,
         dataset: Dataset,
         options: BaselinesOptions,
-        slots: int,
+        slots: Room,
         progress: "FitsProgress",
         run: RunName,
     ) -> None:

@@ -194,8 +194,12 @@ class FeatureSource:
     shared: list[Any]
 
     @classmethod
-    def of(cls, features: FeatureSet, nodes: int) -> "FeatureSource":
-        """As a cluster of so many nodes reads them.
+    def of(cls, features: FeatureSet, here: bool) -> "FeatureSource":
+        """As the tasks of a cluster read them.
+
+        Args:
+            features: Complete.
+            here: Whether the cluster is this machine, and stays that.
 
         Raises:
             WorkError: They are not there any more.
@@ -204,7 +208,7 @@ class FeatureSource:
 
         found = features.open()
         path = (features.folder / _FILE).absolute()
-        return cls(path, [ray.put(np.asarray(found))] if nodes > 1 else [])
+        return cls(path, [] if here else [ray.put(np.asarray(found))])
 
     def open(self) -> np.ndarray:
         """The features, (images, features)."""

@@ -13,6 +13,7 @@ import numpy as np
 from fmnist_ray.dataset.arrays import Bytes
 from fmnist_ray.dispatch.feature_store import FeatureSet
 from fmnist_ray.dispatch.plan import GIB
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Task, Tell, run_tasks
 from fmnist_ray.errors import WorkError
@@ -27,7 +28,7 @@ _BATCH_PIXELS = 125 * 32 * 32  # more at a time is not quicker, and takes more m
 def make_features(
     wanted: Sequence[tuple[FeatureSet, Bytes]],
     convolutions: Weights,
-    slots: int,
+    slots: int | Room,
     *,
     run: RunName | None = None,
     cpus: float = 1.0,
@@ -41,7 +42,7 @@ def make_features(
     Args:
         wanted: Sets, their splits named differently, and their images, uint8 (n, 28, 28).
         convolutions: The backbone's.
-        slots: How many blocks run at once.
+        slots: How many blocks run at once, see `run_tasks`.
         run: That they belong to, as for `run_tasks`.
         cpus: Of each; it runs as many threads.
         gpus: Of each.

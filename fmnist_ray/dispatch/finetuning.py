@@ -13,9 +13,9 @@ from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.dispatch.unit_records import (
     UnitsHistory,
     adopt_model,
+    checkpoint_place,
     missing_units,
     note_failure,
-    units_folder,
 )
 from fmnist_ray.errors import DivergedError, WorkError
 from fmnist_ray.evaluation.metrics import (
@@ -91,6 +91,7 @@ def finetune_blocks(
     *,
     run: RunName | None = None,
     retries: int = 2,
+    storage: str | None = None,
     rows_before: Sequence[Row] = (),
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda text: None,
@@ -106,6 +107,7 @@ def finetune_blocks(
         resources: Of the fit.
         run: That it belongs to, as for `run_tasks`.
         retries: Times it is tried again.
+        storage: Where checkpoints are kept, see `checkpoint_place`.
         rows_before: Rows of the history that stand before, with their `unit`.
         on_epoch: Called with the number of epochs done and of all.
         say: Takes a line for people.
@@ -131,8 +133,9 @@ def finetune_blocks(
 
     try:
         if missing:
+            place = checkpoint_place(record, storage)
             metrics = _fitted(
-                record, unit, start, dataset, origin, resources, run, retries, on_row, say
+                record, unit, start, dataset, origin, resources, run, retries, place, on_row, say
             )
         else:
             metrics = read_json(record.unit(UNIT) / "metrics.json")
@@ -162,6 +165,7 @@ def _fitted(
     resources: Resources,
     run: RunName | None,
     retries: int,
+    place: str,
     on_row: Callable[[str, Row], None],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -170,7 +174,7 @@ def _fitted(
 
     train = dataset.train
     shared = [ray.put(each) for each in (start, train.images, train.labels, dataset.test.images)]
-    task = Task(UNIT, (unit, shared, resources, units_folder(record)))
+    task = Task(UNIT, (unit, shared, resources, place))
     (outcome,) = run_tasks(
         _finetune,
         [task],
@@ -188,7 +192,9 @@ def _fitted(
         raise WorkError(
             f"Fine-tuning failed: {outcome.failures[-1]}. The finished epochs are in {record.path}."
         )
-    return _save(record, unit, outcome, dataset, origin)
+    metrics = _save(record, unit, outcome, dataset, origin)
+    CheckpointStore(place).remove(UNIT)
+    return metrics
 
 
 def _finetune(
@@ -255,5 +261,4 @@ def _save(
         "history": result.history,
     }
     record.write_metrics(metrics, UNIT)
-    CheckpointStore(units_folder(record)).remove(UNIT)
     return metrics

@@ -9,6 +9,7 @@ import numpy as np
 from fmnist_ray.dispatch.feature_store import FeatureSource
 from fmnist_ray.dispatch.head_units import HeadUnit
 from fmnist_ray.dispatch.plan import GIB
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.dispatch.unit_records import (
@@ -77,7 +78,7 @@ def fit_heads(
     data: HeadData,
     config: TransferConfig,
     origin: Origin,
-    slots: int,
+    slots: int | Room,
     *,
     run: RunName | None = None,
     cpus: float = 1.0,
@@ -94,7 +95,7 @@ def fit_heads(
         data: What they learn from.
         config: What classifier they make with the backbone.
         origin: Where the backbone's weights are, for the models' descriptions.
-        slots: How many run at once.
+        slots: How many run at once, see `run_tasks`.
         run: That they belong to, as for `run_tasks`.
         cpus: Of each.
         retries: Times a head that fails is tried again.

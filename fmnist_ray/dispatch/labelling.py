@@ -66,7 +66,7 @@ def label_files(
         The labels, and where they were made: `this process`, `Ray Data` or both.
 
     Raises:
-        RequestError: There is no cluster at the address.
+        RequestError: There is no cluster at the address, or a node of it cannot read the files.
         WorkError: A process of the cluster failed for good, or the model gives no numbers.
     """
     from fmnist_ray.dispatch.session import ray_session, say_where
@@ -88,10 +88,23 @@ def label_files(
     with ExitStack() as session:
         with _quiet_backend():
             session.enter_context(ray_session(address, run))
+        _check_cluster(files, folder)
         say_where(run, console)
         for batch in _label_with_ray(files, cut[rest:], folder, run=run):
             labels.add(batch)
     return labels.complete(), "this process, then Ray Data" if rest else "Ray Data"
+
+
+def _check_cluster(files: Sequence[Path], folder: Path) -> None:
+    """Refuses a cluster of which a node cannot read the files or the model."""
+    from fmnist_ray.dispatch.node_checks import check_nodes
+    from fmnist_ray.dispatch.session import cluster_nodes
+    from fmnist_ray.dispatch.shared_files import check_readable
+    from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE
+
+    nodes = cluster_nodes()
+    check_nodes(nodes)
+    check_readable(nodes, [*files, folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE])
 
 
 def label_with_ray(

@@ -47,11 +47,12 @@ class UnitOptions(Options):
         max_concurrent: Units at a time.
         precision: Of the fits.
         retries: Times a failed unit is tried again.
+        storage: Where checkpoints are kept; None for the record itself.
     """
 
     # Where and with how much a run goes on may differ from how it was begun.
     CHANGEABLE: ClassVar[frozenset[str]] = frozenset(
-        {"data", "workers", "cpus", "gpus", "max_concurrent", "retries"}
+        {"data", "workers", "cpus", "gpus", "max_concurrent", "retries", "storage"}
     )
 
     seed: int = Field(default=0, ge=0)
@@ -63,6 +64,7 @@ class UnitOptions(Options):
     max_concurrent: int | None = Field(default=None, ge=1)
     precision: PrecisionChoice = "auto"
     retries: int = Field(default=2, ge=0)
+    storage: str | None = None
 
     @classmethod
     def of_run(cls, record: Record | None, values: Mapping[str, Any]) -> Self:

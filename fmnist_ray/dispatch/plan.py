@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fmnist_ray.errors import RequestError
 
@@ -18,11 +18,15 @@ class Node:
         cpus: CPUs.
         gpus: GPUs.
         memory: Bytes that Ray gives to processes.
+        address: Of the machine, such as `10.0.0.2`.
+        id: Ray's.
     """
 
     cpus: float
     gpus: float = 0.0
     memory: float = math.inf
+    address: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Plan:
         waves: Rounds that takes if all units take the same time.
         limit: What keeps the slots from being more: `CPU`, `GPU`, `memory`, `units` or `request`.
         demand: What each unit takes.
+        nodes: The machines that it was planned for.
     """
 
     units: int
@@ -61,6 +66,7 @@ class Plan:
     waves: int
     limit: str
     demand: Demand
+    nodes: tuple[Node, ...] = field(default=(), repr=False, compare=False)
 
     def describe(self, what: str) -> str:
         """One line for people, such as `24 trials, 2 at a time (limited by CPU), 1 CPU each`."""
@@ -92,17 +98,17 @@ def plan(units: int, nodes: Sequence[Node], demand: Demand, at_most: int | None 
     """
     if at_most is not None and at_most < 1:
         raise RequestError(f"{at_most} at a time is not possible: ask for at least 1, or `auto`.")
-    slots, limit = _capacity(nodes, demand)
+    slots, limit = capacity(nodes, demand)
     if slots == 0:
         raise RequestError(_never(nodes, demand, limit))
     if at_most is not None and at_most < slots:
         slots, limit = at_most, "request"
     if units <= slots:
         slots, limit = units, "units"
-    return Plan(units, slots, math.ceil(units / slots), limit, demand)
+    return Plan(units, slots, math.ceil(units / slots), limit, demand, tuple(nodes))
 
 
-def _capacity(nodes: Sequence[Node], demand: Demand) -> tuple[int, str]:
+def capacity(nodes: Sequence[Node], demand: Demand) -> tuple[int, str]:
     """Units that fit at once, and the resource that is used up first."""
     by_resource = {
         "CPU": sum(_times(node.cpus, demand.cpus) for node in nodes),

@@ -56,9 +56,15 @@ def ray_session(
         with terminable(), _interrupts():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
+        lines = str(error).strip().splitlines()
+        if lines[0].startswith("Version mismatch"):
+            raise RequestError(
+                f"The cluster at --address {address} cannot be joined. "
+                f"{' '.join(line.strip() for line in lines)}. Use Ray and Python in its versions, "
+                "or --address local to start Ray on this machine."
+            ) from None
         raise RequestError(
-            f"No Ray cluster could be joined at --address {address}: {first} "
+            f"No Ray cluster could be joined at --address {address}: {lines[0]} "
             "Use --address local to start Ray on this machine."
         ) from None
     try:
@@ -101,6 +107,8 @@ def cluster_nodes() -> list[Node]:
             cpus=node["Resources"].get("CPU", 0.0),
             gpus=node["Resources"].get("GPU", 0.0),
             memory=node["Resources"].get("memory", math.inf),
+            address=node["NodeManagerAddress"],
+            id=node["NodeID"],
         )
         for node in ray.nodes()
         if node["Alive"]
@@ -116,6 +124,26 @@ def say_where(run: RunName | None, console: Console | None) -> None:
             f"its actors and tasks are named {run}/...",
             markup=False,
         )
+
+
+def started_here() -> bool:
+    """Whether the connected cluster is this machine alone, started by this process."""
+    import ray
+
+    node = ray._private.worker._global_node
+    return node is not None and bool(node.head)
+
+
+def with_driver() -> Any:
+    """The scheduling strategy of what the driver needs: on its own node.
+
+    There the death of another node cannot end it.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = ray.get_runtime_context().get_node_id()
+    return NodeAffinitySchedulingStrategy(here, soft=False)
 
 
 def _dashboard() -> str:

@@ -4,12 +4,15 @@ The driver keeps count: at most so many run at once, the next starts before the 
 is looked at, and a task whose process dies or that raises is tried again while the others go on.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fmnist_ray.dispatch.metrics import RunMetrics
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.dispatch.run_name import RunName
+from fmnist_ray.dispatch.session import with_driver
 from fmnist_ray.errors import DiskError, WorkError
 
 _POLL_SECONDS = 0.2
@@ -109,7 +112,7 @@ class Events:
 def run_tasks(
     function: Callable[..., Any],
     tasks: Sequence[Task],
-    slots: int,
+    slots: int | Room,
     *,
     run: RunName | None = None,
     complete: int = 0,
@@ -128,7 +131,8 @@ def run_tasks(
     Args:
         function: Called as `function(*arguments, tell)` in a process of its own.
         tasks: With distinct names; they start in this order.
-        slots: How many run at once; Ray keeps them waiting if there is less room.
+        slots: How many run at once, or what says so while they run; Ray keeps them waiting if
+            there is less room.
         run: Names the tasks in Ray and is told in metrics; None for work that no run records.
         complete: How many of the run's tasks were complete before.
         cpus: Of each task; 0 for tasks that only wait for others.
@@ -144,11 +148,13 @@ def run_tasks(
     """
     import ray
 
+    room = slots if isinstance(slots, Room) else Room(slots)
     metrics = RunMetrics(run)
     # Begun again if its process dies: what the tasks told and no one took is only news. It is asked
     # several times a second: in Ray's table of tasks its calls would bury the units.
     lasting = {"max_restarts": -1, "max_task_retries": -1, "enable_task_events": False}
-    events = ray.remote(num_cpus=0, **lasting)(Events).remote()
+    actor = ray.remote(num_cpus=0, **lasting)(Events)
+    events = actor.options(scheduling_strategy=with_driver()).remote()
     # Ray's own retries are off: they know nothing of errors that the function raises.
     options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
     if gpus:
@@ -161,16 +167,22 @@ def run_tasks(
     ended = {"complete": complete, "failed": 0}
 
     def fill() -> None:
-        while waiting and len(running) < slots:
+        while waiting and room.has_place(len(running)):
             task = waiting.pop(0)
             name = run.of(task.name) if run is not None else task.name
-            reference = remote.options(name=name).remote(*task.arguments, Tell(task.name, events))
+            reference = remote.options(name=name, label_selector=room.selector).remote(
+                *task.arguments, Tell(task.name, events)
+            )
             running[reference] = task
         metrics.units(waiting=len(waiting), running=len(running), **ended)
 
     try:
         fill()
-        while running:
+        while running or waiting:
+            if not running:  # no node has room for even one
+                time.sleep(_POLL_SECONDS)
+                fill()
+                continue
             done, _ = ray.wait(list(running), num_returns=1, timeout=_POLL_SECONDS)
             for name, payload in ray.get(events.take.remote()):
                 courses[name].tell()
@@ -200,10 +212,12 @@ def run_tasks(
                 metrics.ended(outcome.name)
             # Before the caller looks at the outcomes, so that no slot waits for it.
             fill()
+            room.look()
             yield from outcomes
     finally:
         for reference in running:
             ray.cancel(reference, force=cpus > 0)
+        room.close()
         ray.kill(events)
         metrics.close()
 

@@ -9,11 +9,13 @@ from rich.console import Console
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dataset.splits import save_indices, stratified_split, stratified_subset
 from fmnist_ray.dispatch.at_work import at_work
+from fmnist_ray.dispatch.node_checks import check_nodes, check_storage
 from fmnist_ray.dispatch.options import begin_run
 from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.session import cluster_nodes, ray_session
 from fmnist_ray.dispatch.transfer_options import TransferOptions
 from fmnist_ray.dispatch.transfer_stages import Images, Progress, Stages
+from fmnist_ray.dispatch.unit_records import checkpoint_place
 from fmnist_ray.models.config import Weights
 from fmnist_ray.models.vgg import WeightsFile
 from fmnist_ray.records import Record
@@ -63,6 +65,10 @@ def run_transfer(
     with record.gone_if_refused(), ray_session(address, run, console):
         nodes = cluster_nodes()
         stages = Stages(options, file, convolutions, images, nodes, console, progress, run)
+        check_storage(options.storage)
+        # Only fine-tuning keeps checkpoints, which the nodes write.
+        place = checkpoint_place(record, options.storage) if stages.finetunes else None
+        check_nodes(nodes, place)
         begin_run(record, VERB, options, dataset)
         console.print(f"record: {record.path}", markup=False)
         go_on = f"python -m fmnist_ray.{VERB} --name {shlex.quote(record.name)}"

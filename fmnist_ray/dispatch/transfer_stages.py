@@ -23,11 +23,13 @@ from fmnist_ray.dispatch.head_units import (
 )
 from fmnist_ray.dispatch.heads import PROCESS_MEMORY as HEAD_MEMORY
 from fmnist_ray.dispatch.heads import HeadData, fit_heads
-from fmnist_ray.dispatch.plan import Demand, Node, plan
+from fmnist_ray.dispatch.plan import Demand, Node, Plan, plan
 from fmnist_ray.dispatch.progress import clock
 from fmnist_ray.dispatch.resources import fit_demand, fit_resources
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.seeds import FINETUNE_FIT, unit_seed
+from fmnist_ray.dispatch.session import started_here
 from fmnist_ray.dispatch.transfer_options import TransferOptions
 from fmnist_ray.dispatch.unit_records import (
     UnitsRun,
@@ -128,7 +130,8 @@ class Stages:
             WorkError: A stage failed for good; what is done is kept.
         """
         self._features()
-        sources = [FeatureSource.of(features, len(self.nodes)) for features in self.sets]
+        here = started_here()
+        sources = [FeatureSource.of(features, here) for features in self.sets]
         images = self.images
         data = HeadData(
             sources[0],
@@ -185,7 +188,7 @@ class Stages:
             make_features(
                 self.arrays,
                 self._convolutions(),
-                self.blocks.slots,
+                self._room(self.blocks),
                 run=self.name,
                 cpus=self.each.cpus,
                 gpus=self.each.gpus,
@@ -206,7 +209,7 @@ class Stages:
                 data,
                 self.config,
                 self.origin,
-                self.heads.slots,
+                self._room(self.heads),
                 run=self.name,
                 cpus=self.each.cpus,
                 retries=self.options.retries,
@@ -263,12 +266,17 @@ class Stages:
                 self.whole,
                 run=self.name,
                 retries=options.retries,
+                storage=options.storage,
                 rows_before=_rows(tried),
                 on_epoch=done,
                 say=self._say,
             )
         judged = tried.metrics[head.name]["validation_accuracy"]
         return {"head_validation_accuracy": judged, **metrics}
+
+    def _room(self, places: Plan) -> Room:
+        """Features and heads leave nothing on the nodes: the driver writes them."""
+        return Room.of(places, self.options.max_concurrent, None, self._say)
 
     def _whole_node(self) -> Resources:
         """What one fit gets that has the machine to itself, as in `train`."""

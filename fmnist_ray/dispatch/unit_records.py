@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch.plan import Plan
 from fmnist_ray.dispatch.progress import UnitsProgress, clock
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Outcome
 from fmnist_ray.dispatch.units import FitUnit, SharedData, UnitResult, run_units
@@ -54,9 +56,17 @@ class UnitsRun:
     failures: dict[str, str]
 
 
-def units_folder(record: Record) -> str:
-    """Where the checkpoints of a record's units are kept."""
-    return str((record.path / "units").resolve())
+def checkpoint_place(record: Record, storage: str | None) -> str:
+    """Where the checkpoints of a record's units are kept.
+
+    Args:
+        record: The run's.
+        storage: What a person named, for runs of any name; None for the record itself.
+    """
+    if storage is None:
+        return str((record.path / "units").resolve())
+    place = f"{storage.rstrip('/')}/{record.name}"
+    return str(Path(place).resolve()) if CheckpointStore(place).is_local else place
 
 
 class Unit(Protocol):
@@ -166,6 +176,8 @@ def fit_units(
     progress: UnitsProgress,
     run: RunName,
     *,
+    at_most: int | None = None,
+    storage: str | None = None,
     test: bool = True,
     retries: int = 2,
     rows_before: Sequence[Row] = (),
@@ -179,10 +191,12 @@ def fit_units(
         record: The run's.
         units: All of them.
         dataset: Its training images are what indices count in.
-        places: How many run at once.
+        places: How many run at once, as the cluster is now.
         resources: Of each unit.
         progress: Told of the missing units' epochs and ends.
         run: Names the units in Ray's tables and metrics.
+        at_most: Units at a time that a person asked for.
+        storage: Where checkpoints are kept, see `checkpoint_place`.
         test: Whether the test images are predicted, too.
         retries: Times a unit is tried again.
         rows_before: Rows of the history that stand before the units', with their `unit`.
@@ -199,15 +213,16 @@ def fit_units(
     def on_retry(name: str, reason: str) -> None:
         progress.say(f"{name} is tried again: {reason}")
 
+    place = checkpoint_place(record, storage)
     test_images = test_split.images if test else test_split.images[:0]
     try:
         if missing:
             for unit, outcome in run_units(
                 missing,
                 SharedData(train.images, train.labels, test_images),
-                places.slots,
+                Room.of(places, at_most, place, progress.say),
                 resources,
-                units_folder(record),
+                place,
                 run=run,
                 complete=len(units) - len(missing),
                 retries=retries,
@@ -221,6 +236,7 @@ def fit_units(
                     continue
                 history.complete(unit.name, outcome.value.history)
                 metrics = _save(record, unit, outcome, dataset, test)
+                CheckpointStore(place).remove(unit.name)
                 progress.ended(unit.name, _described(metrics))
     finally:
         history.write()
@@ -295,7 +311,6 @@ def _save(
         path = folder / TEST_PREDICTIONS_FILE
         write_predictions(path, np.arange(len(labels)), labels, result.test_probability)
     record.write_metrics(metrics, unit.name)
-    CheckpointStore(units_folder(record)).remove(unit.name)
     return metrics
 
 

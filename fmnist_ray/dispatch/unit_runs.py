@@ -8,13 +8,14 @@ from rich.console import Console
 
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dispatch.at_work import at_work
+from fmnist_ray.dispatch.node_checks import check_nodes, check_storage
 from fmnist_ray.dispatch.options import UnitOptions, begin_run
 from fmnist_ray.dispatch.plan import plan
 from fmnist_ray.dispatch.progress import UnitsProgress
 from fmnist_ray.dispatch.resources import fit_demand, fit_resources, worthwhile
 from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.session import cluster_nodes, ray_session
-from fmnist_ray.dispatch.unit_records import UnitsRun, fit_units, missing_units
+from fmnist_ray.dispatch.unit_records import UnitsRun, checkpoint_place, fit_units, missing_units
 from fmnist_ray.dispatch.units import FitUnit
 from fmnist_ray.errors import WorkError
 from fmnist_ray.records import Record
@@ -71,6 +72,8 @@ def run_fits(
         resources = fit_resources(
             nodes, options.workers, options.cpus, options.gpus, options.precision
         )
+        check_storage(options.storage)
+        check_nodes(nodes, checkpoint_place(record, options.storage))
         missing = missing_units(record, units)
         places = plan(max(1, len(missing)), nodes, fit_demand(resources), options.max_concurrent)
         if options.max_concurrent is None:
@@ -98,6 +101,8 @@ def run_fits(
                     resources,
                     progress,
                     run_name,
+                    at_most=options.max_concurrent,
+                    storage=options.storage,
                     retries=options.retries,
                 )
             metrics = conclude(record, run, dataset) if run.metrics else {}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_ray.dispatch.epoch_lines import print_epoch
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.dispatch.tasks import Outcome, Task, Tell, run_tasks
 from fmnist_ray.errors import DivergedError
@@ -73,7 +74,7 @@ class UnitResult:
 def run_units(
     units: Sequence[FitUnit],
     data: SharedData,
-    slots: int,
+    slots: int | Room,
     resources: Resources,
     storage: str,
     *,
@@ -91,7 +92,7 @@ def run_units(
     Args:
         units: What to fit.
         data: Put into the object store once.
-        slots: How many run at once.
+        slots: How many run at once, see `run_tasks`.
         resources: Of each unit.
         storage: Where checkpoints are kept, see `CheckpointStore`. A unit that was cut off goes
             on from its own; the epochs it has are told to `on_epoch` again.

@@ -58,6 +58,10 @@ class SearchProgress:
         if self._live is not None:
             self._live.stop()
 
+    def say(self, text: str) -> None:
+        """Prints a line above the table."""
+        self._line(text)
+
     def begin(self, states: dict[str, TrialState], rungs: list[tuple[int, int]]) -> None:
         """Sets what is known before the first event of this session."""
         self._states, self._rungs = states, rungs

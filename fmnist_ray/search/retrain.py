@@ -47,6 +47,7 @@ def retrain(
     at_most: int | None,
     console: Console,
     trial_rows: Sequence[Row] = (),
+    storage: str | None = None,
 ) -> list[dict[str, Any]]:
     """Trains the units that the record does not hold yet, as Ray tasks.
 
@@ -60,6 +61,7 @@ def retrain(
         at_most: Fits at a time that a person asked for.
         console: Where progress is shown.
         trial_rows: The trials' rows of the history, with their `unit`.
+        storage: Where checkpoints are kept, see `checkpoint_place`.
 
     Returns:
         The metrics of all units, in their order.
@@ -71,7 +73,16 @@ def retrain(
     places = plan(max(1, len(missing)), nodes, fit_demand(resources), at_most)
     with UnitsProgress(console, "fits", missing, places.slots) as progress:
         fitted = fit_units(
-            record, units, dataset, places, resources, progress, run, rows_before=trial_rows
+            record,
+            units,
+            dataset,
+            places,
+            resources,
+            progress,
+            run,
+            at_most=at_most,
+            storage=storage,
+            rows_before=trial_rows,
         )
     if fitted.failures:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in fitted.failures.items())

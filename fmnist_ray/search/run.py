@@ -10,8 +10,9 @@ from rich.console import Console
 from fmnist_ray.dataset.splits import save_indices
 from fmnist_ray.dispatch.plan import Node, Plan, plan
 from fmnist_ray.dispatch.resources import fit_demand, fit_resources
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.dispatch.run_name import RunName
-from fmnist_ray.dispatch.unit_records import adopt_model
+from fmnist_ray.dispatch.unit_records import adopt_model, checkpoint_place
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.models.storage import save_model
 from fmnist_ray.records import Record, write_predictions
@@ -101,11 +102,13 @@ def run_search(
         settings.mode,
         list(space.search),
     )
-    sweep = Sweep(record, journal, settings, space, resources, places.slots, progress, run)
+    place = checkpoint_place(record, settings.storage)
+    room = Room.of(places, settings.max_concurrent, place, progress.say)
+    sweep = Sweep(record, journal, settings, space, resources, room, progress, run)
     images, labels = data.dataset.train.images, data.dataset.train.labels
     with progress:
         states = run_sweep(sweep, FitData(images, labels, data.train, data.validation))
-    metrics = sweep_metrics(states, journal, settings, places.slots)
+    metrics = sweep_metrics(states, journal, settings, room.most)
     record.write_metrics(metrics)
     if settings.time_budget is not None and not any(state.rows for state in states.values()):
         raise WorkError(
@@ -125,7 +128,7 @@ def sweep_metrics(
 ) -> dict[str, Any]:
     """The sweep's figures, flat.
 
-    `slot_overhead` is sweep_seconds x slots / busy_seconds: 1 would be slots that do nothing
+    `slots` are the most that there were, and `slot_overhead` is sweep_seconds x slots / busy_seconds: 1 would be slots that do nothing
     but train and validate.
     """
     busy = sum(row.get("seconds", 0.0) for state in states.values() for row in state.rows)
@@ -200,7 +203,7 @@ def _drop_checkpoints(
 
 
 def _store(record: Record, settings: SearchSettings) -> CheckpointStore:
-    return CheckpointStore(settings.storage or str(record.path / "units"))
+    return CheckpointStore(checkpoint_place(record, settings.storage))
 
 
 def _retrain(
@@ -242,6 +245,7 @@ def _retrain(
         settings.max_concurrent,
         console,
         [{"unit": each.unit, **row} for each in states.values() for row in each.rows],
+        settings.storage,
     )
     # The first seed's model, whatever its score: choosing by the test set would flatter it.
     adopt_model(record, units[0].name)
@@ -253,16 +257,6 @@ def _retrain(
         "test_accuracy_by_seed": scores,
         "retrain_seconds": round(time.monotonic() - begun, 1),
     }
-
-
-def check_storage(settings: SearchSettings) -> None:
-    """Refuses a place that cannot hold the checkpoints.
-
-    Raises:
-        RequestError: It cannot be written.
-    """
-    if settings.storage is not None:
-        CheckpointStore(settings.storage).check()
 
 
 def begin_record(record: Record, settings: SearchSettings, data: SearchData) -> None:

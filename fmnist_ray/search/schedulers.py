@@ -21,7 +21,7 @@ from fmnist_ray.search.space import SearchSpace
 MUTABLE = frozenset(
     {"learning_rate", "momentum", "weight_decay", "dropout", "label_smoothing", "batch_size"}
 )
-_TUNE_KEYS = ("unit", "reported")
+_TUNE_KEYS = ("unit", "reported", "nodes")
 _ROW_KEYS = (*HISTORY_COLUMNS[1:], "diverged")
 
 

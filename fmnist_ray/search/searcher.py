@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from ray.tune import Callback
 from ray.tune.search import Searcher
 
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.search.journal import Journal, trial_states
 from fmnist_ray.search.samplers import Sampler
 from fmnist_ray.search.settings import SearchSettings
@@ -11,19 +13,39 @@ from fmnist_ray.search.space import SearchSpace
 from fmnist_ray.training.config import FitConfig
 
 
+class RoomWatch(Callback):  # type: ignore[misc]
+    """Keeps the room up to date when Tune has no more trials to ask for."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks into a snapshot that we never read.
+        return {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._room.look()
+
+
 class UnitSearcher(Searcher):  # type: ignore[misc]
     """Gives Tune the trials that the journal does not know as ended.
 
     Trials carry the names `trial-000`, `trial-001`, ... of their place in the search, which
-    stay the same whatever Tune calls them in a session.
+    stay the same whatever Tune calls them in a session. No more are handed out than there is room
+    for at that moment: the cluster may grow and shrink.
     """
 
     def __init__(
-        self, settings: SearchSettings, space: SearchSpace, sampler: Sampler, journal: Journal
+        self,
+        settings: SearchSettings,
+        space: SearchSpace,
+        sampler: Sampler,
+        journal: Journal,
+        room: Room,
     ) -> None:
         super().__init__(metric=settings.metric, mode=settings.mode)
         self._settings, self._space = settings, space
-        self._sampler, self._journal = sampler, journal
+        self._sampler, self._journal, self._room = sampler, journal, room
         self._points: dict[str, dict[str, Any]] = {}
         self._units: dict[str, str] = {}
         states = trial_states(journal.events)
@@ -43,13 +65,15 @@ class UnitSearcher(Searcher):  # type: ignore[misc]
         return len(self._unfinished) + max(0, self._settings.trials - self._next)
 
     def suggest(self, trial_id: str) -> Any:
+        if not self._room.has_place(len(self._units)):
+            return None  # Tune asks again
         if self._unfinished:
             state = self._unfinished.pop(0)
             self._units[trial_id] = state.unit
             # A failed trial runs again: it is under way from now on.
             self._journal.append("trial", unit=state.unit, config=state.config)
             reported = state.rows[-1]["epoch"] if state.rows else 0
-            return {**state.config, "unit": state.unit, "reported": reported}
+            return self._handed_out(state.unit, state.config, reported)
         if self._next >= self._settings.trials:
             return Searcher.FINISHED
         point = self._sampler.propose(self._next)
@@ -61,7 +85,11 @@ class UnitSearcher(Searcher):  # type: ignore[misc]
         config = FitConfig.checked(values, self._space.source).model_dump()
         self._points[unit], self._units[trial_id] = point, unit
         self._journal.append("trial", unit=unit, config=config)
-        return {**config, "unit": unit, "reported": 0}
+        return self._handed_out(unit, config, 0)
+
+    def _handed_out(self, unit: str, config: dict[str, Any], reported: int) -> dict[str, Any]:
+        """A trial as `run_trial` takes it, and which nodes may run it, see `Room.selector`."""
+        return {**config, "unit": unit, "reported": reported, "nodes": self._room.selector}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Samplers learn from finished trials only."""

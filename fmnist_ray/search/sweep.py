@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist_ray.dispatch.resources import PROCESS_MEMORY
+from fmnist_ray.dispatch.room import Room
 from fmnist_ray.dispatch.run_name import RunName
+from fmnist_ray.dispatch.unit_records import checkpoint_place
 from fmnist_ray.errors import WorkError
 from fmnist_ray.records import Record
 from fmnist_ray.search.courses import SearchClock
@@ -20,6 +21,7 @@ from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.samplers import build_sampler
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import SearchSpace
+from fmnist_ray.training.checkpoint_store import remove_folder
 from fmnist_ray.training.ray_train import Resources, train_here
 
 # A trial whose process dies is begun again, from its checkpoint, this often.
@@ -36,7 +38,7 @@ class Sweep:
         settings: What is searched and how.
         space: The settings' space, checked.
         resources: Of each trial.
-        slots: Trials at a time.
+        slots: Trials at a time, or what says so while the sweep lasts.
         progress: What a person sees.
         run: Names the trials in Ray's tables and metrics; None for a search that no record holds.
         fit: What trains; tests script it.
@@ -47,7 +49,7 @@ class Sweep:
     settings: SearchSettings
     space: SearchSpace
     resources: Resources
-    slots: int
+    slots: int | Room
     progress: SearchProgress
     run: RunName | None = None
     fit: Callable[..., Any] = train_here
@@ -65,14 +67,45 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
 
     Raises:
         WorkError: Every trial failed.
+        DiskError: The record or a checkpoint could not be written.
     """
     import ray
+
+    shared = ray.put(data)
+    ended = -1
+    while True:
+        _run_round(sweep, shared)
+        states = trial_states(sweep.journal.events)
+        before, ended = ended, sum(state.status != "running" for state in states.values())
+        # Tune may give a trial up without telling anyone. What it left over is begun again, for
+        # as long as that helps.
+        left = len(states) - ended
+        if not left or ended == before or _budget(sweep) is not None:
+            break
+        sweep.progress.say(f"{left} trials that Ray Tune gave up are begun again")
+    failed = [state for state in states.values() if state.status == "failed"]
+    if failed and len(failed) == len(states):
+        raise WorkError(
+            f"All {len(failed)} trials failed; {failed[0].unit}: {failed[0].reason}. "
+            f"See {sweep.record.unit(failed[0].unit) / 'log.txt'}."
+        )
+    return states
+
+
+def _budget(sweep: Sweep) -> float | None:
+    """Seconds that are left of the time budget; None without one."""
+    budget = sweep.settings.time_budget
+    return None if budget is None else budget - SearchClock(sweep.journal.events).total
+
+
+def _run_round(sweep: Sweep, shared: Any) -> None:
+    """Has Tune run what is left; `shared` is the reference to the data."""
     from ray import tune
 
     from fmnist_ray.search.metrics import SearchMetrics
     from fmnist_ray.search.recorder import Recorder
     from fmnist_ray.search.schedulers import build_scheduler
-    from fmnist_ray.search.searcher import UnitSearcher
+    from fmnist_ray.search.searcher import RoomWatch, UnitSearcher
     from fmnist_ray.search.tensorboard import TensorBoardLogs
     from fmnist_ray.search.trial import TrialSetup, run_trial
     from fmnist_ray.search.trial_names import TrialNames
@@ -82,16 +115,16 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     _end_what_is_decided(sweep)
     sampler = build_sampler(settings.searcher, sweep.space, settings.seed, settings.mode)
     scheduler = build_scheduler(settings, sweep.space, journal)
-    searcher = UnitSearcher(settings, sweep.space, sampler, journal)
-    used = SearchClock(journal.events).total
-    budget = settings.time_budget - used if settings.time_budget is not None else None
+    room = _room(sweep)
+    searcher = UnitSearcher(settings, sweep.space, sampler, journal, room)
+    budget = _budget(sweep)
     if not searcher.left or (budget is not None and budget <= 0):
-        return trial_states(journal.events)
+        return
     setup = TrialSetup(
-        data=[ray.put(data)],
+        data=[shared],
         seed=settings.seed,
         resources=sweep.resources,
-        storage=settings.storage or str((sweep.record.path / "units").resolve()),
+        storage=checkpoint_place(sweep.record, settings.storage),
         give_to_tune=settings.scheduler == "pbt",
         fit=sweep.fit,
     )
@@ -100,12 +133,17 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     metrics = SearchMetrics(sweep.run, settings.trials, settings.metric, settings.mode)
     recorder = Recorder(sweep.record, journal, scheduler, sweep.progress, logs, watch, metrics)
     names = [TrialNames(sweep.run)] if sweep.run is not None else []
-    callbacks = [recorder, watch, *names, *_mlflow(settings, sweep.record)]
+    callbacks = [recorder, watch, RoomWatch(room), *names, *_mlflow(settings, sweep.record)]
     journal.append("session", number=sum(e["event"] == "session" for e in journal.events))
     begun = time.monotonic()
     # Tune wants a folder for its own snapshots. The journal does their work, so they go into a
-    # temporary one, are written as seldom as Tune allows, and are thrown away.
-    folder = tempfile.mkdtemp(prefix="fmnist_ray_tune_")
+    # temporary one, are written as seldom as Tune allows, and are thrown away. With PBT it also
+    # has the states that trials take over from each other, on whichever nodes they run.
+    folder = (
+        f"{setup.storage}/tune"
+        if setup.give_to_tune
+        else tempfile.mkdtemp(prefix="fmnist_ray_tune_")
+    )
     _set_tune_environment()
     # What Tune logs of failed trials, the record's log files and the display tell better.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -116,11 +154,8 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
                 search_alg=searcher,
                 scheduler=scheduler,
                 num_samples=searcher.left,
-                max_concurrent_trials=_live_trials(sweep),
                 time_budget_s=budget,
-                # A trainer with workers takes longer to end than the two seconds that Tune waits for
-                # it before the actor's next trial, which Tune would then drop without a word.
-                reuse_actors=not sweep.resources.workers,
+                reuse_actors=True,
                 trial_name_creator=_unit_of,
                 trial_dirname_creator=_unit_of,
             ),
@@ -137,19 +172,12 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
         # Tune wraps what our scheduler and callbacks raise into the text of its traceback.
         raise error.__context__ or error from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        room.close()
         metrics.close()
+        remove_folder(folder)
         journal.append("session_end", seconds=round(time.monotonic() - begun, 3))
         if logs is not None:
             logs.close()
-    states = trial_states(journal.events)
-    failed = [state for state in states.values() if state.status == "failed"]
-    if failed and len(failed) == len(states):
-        raise WorkError(
-            f"All {len(failed)} trials failed; {failed[0].unit}: {failed[0].reason}. "
-            f"See {sweep.record.unit(failed[0].unit) / 'log.txt'}."
-        )
-    return states
 
 
 def _end_what_is_decided(sweep: Sweep) -> None:
@@ -164,19 +192,24 @@ def _end_what_is_decided(sweep: Sweep) -> None:
             write_trial(sweep.record, state)
 
 
-def _live_trials(sweep: Sweep) -> int:
-    """Trials that Tune has under way, running or paused.
+def _room(sweep: Sweep) -> Room:
+    """How many trials Tune has under way, running or paused.
 
     PBT trains a population by turns and lets the weak take over from the strong: it needs all of
     them under way, and as many run as there is room for. The others run each trial to its end.
     """
-    return sweep.settings.trials if sweep.settings.scheduler == "pbt" else sweep.slots
+    if sweep.settings.scheduler == "pbt":
+        return Room(sweep.settings.trials)
+    return sweep.slots if isinstance(sweep.slots, Room) else Room(sweep.slots)
 
 
 def _trainable(
     function: Callable[..., None], setup: Any, run: RunName | None
 ) -> Callable[[dict[str, Any]], None]:
     def trial(config: dict[str, Any]) -> None:
+        # So long may a trial that was stopped take to end, before Tune gives up the one that is to
+        # have its actor. Two seconds by default, less than a trainer's workers take.
+        os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
         function(config, setup)
 
     if run is not None:
@@ -184,20 +217,32 @@ def _trainable(
     return trial
 
 
-def _placement(sweep: Sweep) -> Any:
-    from ray import tune
+def _placement(sweep: Sweep) -> Callable[[dict[str, Any]], Any]:
+    """Says what a trial takes, and on which nodes, of its configuration."""
+    bundle = _bundle(sweep)
 
+    def placement(config: dict[str, Any]) -> Any:
+        from ray import tune
+
+        nodes = config["nodes"]
+        where = {"bundle_label_selector": [nodes]} if nodes else {}
+        return tune.PlacementGroupFactory([bundle], **where)
+
+    return placement
+
+
+def _bundle(sweep: Sweep) -> dict[str, float]:
     resources = sweep.resources
     if resources.workers:
         # The trial's own process only waits for its workers. It takes memory and no CPU, so
         # that as many trials fit as there are places for their workers.
-        return tune.PlacementGroupFactory([{"memory": int(PROCESS_MEMORY)}])
+        return {"memory": int(PROCESS_MEMORY)}
     bundle = {"CPU": resources.cpus}
     if resources.gpus:
         bundle["GPU"] = resources.gpus
     if sweep.settings.scheduler == "pbt":
-        bundle["memory"] = int(PROCESS_MEMORY)  # else the slots see to it, see `_live_trials`
-    return tune.PlacementGroupFactory([bundle])
+        bundle["memory"] = int(PROCESS_MEMORY)  # else the slots see to it, see `_room`
+    return bundle
 
 
 def _unit_of(trial: Any) -> str:

@@ -1,5 +1,6 @@
 """Where the checkpoints of units are kept: a folder, or any place that pyarrow has a URI for."""
 
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ class CheckpointStore:
         """
         check_no_secret(self.place, "--storage")
         try:
-            self._write("write-test", b"")
-            self.remove("write-test")
+            self.write("write-test", b"")
+            self.drop("write-test")
         except (WorkError, OSError, ValueError, ImportError) as error:
             raise RequestError(
                 f"Checkpoints cannot be written to --storage {self.place}: {error}. "
@@ -46,19 +47,14 @@ class CheckpointStore:
 
     def save(self, unit: str, checkpoint: Checkpoint) -> None:
         """Keeps a unit's checkpoint in place of its last one."""
-        self._write(unit, checkpoint.to_bytes())
+        self.write(unit, checkpoint.to_bytes())
 
     def load(self, unit: str) -> Checkpoint | None:
         """A unit's checkpoint, or None if there is none or it is damaged."""
+        content = self.read(unit)
         try:
-            if self.is_local:
-                content = self._path(unit).read_bytes()
-            else:
-                filesystem, folder = self._remote()
-                with filesystem.open_input_stream(f"{folder}/{unit}/{_FILE}") as stream:
-                    content = stream.read()
-            return Checkpoint.from_bytes(content)
-        except (FileNotFoundError, DamagedCheckpoint):
+            return None if content is None else Checkpoint.from_bytes(content)
+        except DamagedCheckpoint:
             return None
 
     def load_for(self, unit: str, config: BaseModel, seed: int) -> Checkpoint | None:
@@ -77,10 +73,35 @@ class CheckpointStore:
         with suppress(FileNotFoundError):
             filesystem.delete_file(f"{folder}/{unit}/{_FILE}")
 
-    def _path(self, unit: str) -> Path:
-        return Path(self.place) / check_name(unit) / _FILE
+    def drop(self, unit: str) -> None:
+        """Removes a unit with its folder, in which nothing else is."""
+        self.remove(unit)
+        if self.is_local:
+            with suppress(FileNotFoundError):
+                self._path(unit).parent.rmdir()
+            return
+        filesystem, folder = self._remote()
+        with suppress(FileNotFoundError):
+            filesystem.delete_dir(f"{folder}/{unit}")
 
-    def _write(self, unit: str, content: bytes) -> None:
+    def read(self, unit: str) -> bytes | None:
+        """What is kept for a unit, as bytes; None if there is nothing."""
+        try:
+            if self.is_local:
+                return self._path(unit).read_bytes()
+            filesystem, folder = self._remote()
+            with filesystem.open_input_stream(f"{folder}/{unit}/{_FILE}") as stream:
+                content: bytes = stream.read()
+                return content
+        except FileNotFoundError:
+            return None
+
+    def write(self, unit: str, content: bytes) -> None:
+        """Keeps bytes for a unit.
+
+        Raises:
+            WorkError: The place cannot be written.
+        """
         if self.is_local:
             write_whole(self._path(unit), content)
             return
@@ -90,8 +111,23 @@ class CheckpointStore:
         with filesystem.open_output_stream(f"{folder}/{unit}/{_FILE}") as stream:
             stream.write(content)
 
+    def _path(self, unit: str) -> Path:
+        return Path(self.place) / check_name(unit) / _FILE
+
     def _remote(self) -> tuple[Any, str]:
         from pyarrow import fs
 
         filesystem, folder = fs.FileSystem.from_uri(self.place)
         return filesystem, folder.rstrip("/")
+
+
+def remove_folder(place: str) -> None:
+    """Removes a folder, or what lies under a URI, with all that is in it."""
+    if CheckpointStore(place).is_local:
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    from pyarrow import fs
+
+    filesystem, folder = fs.FileSystem.from_uri(place)
+    with suppress(FileNotFoundError):
+        filesystem.delete_dir(folder)

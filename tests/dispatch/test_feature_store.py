@@ -52,7 +52,7 @@ def test_blocks_are_made_one_file(features: FeatureSet) -> None:
     assert isinstance(found, np.memmap)
     assert found.dtype == np.float16
     np.testing.assert_array_equal(found, made)
-    np.testing.assert_array_equal(FeatureSource.of(features, nodes=1).open(), made)
+    np.testing.assert_array_equal(FeatureSource.of(features, here=True).open(), made)
     assert not (features.folder / "blocks").exists()
     features.join()  # once more changes nothing
     np.testing.assert_array_equal(features.open(), made)

@@ -62,7 +62,7 @@ def test_they_are_what_the_backbone_gives(
     assert np.abs(sets[1].open() - expected).max() < 0.05 * expected.max()
     assert steps[-1] == (100, 100)
     assert sets[0].seconds() > 0
-    np.testing.assert_array_equal(FeatureSource.of(sets[0], nodes=2).open(), sets[0].open())
+    np.testing.assert_array_equal(FeatureSource.of(sets[0], here=False).open(), sets[0].open())
 
 
 def test_what_was_cut_off_goes_on_with_the_blocks_that_are_missing(

@@ -149,3 +149,34 @@ def test_a_trial_that_gets_on_may_die_more_often_than_it_is_tried_again(
     assert [row["epoch"] for row in state.rows] == [1, 2, 3, 4, 5, 6]
     begun = (tmp_path / "begun").read_text().split()
     assert begun == ["1", *(str(epoch) for epoch in range(2, 7) for _ in range(2))]
+
+
+def _slow_to_end() -> Any:
+    """A fit that takes longer to end than Tune waits for it before its actor's next trial."""
+
+    def fit(config: Any, data: Any, seed: int, resources: Any, on_epoch: Any, state: Any) -> None:
+        import os
+        import time
+
+        import numpy as np
+
+        from fmnist_ray.training.checkpoint import Checkpoint
+        from fmnist_ray.training.contract import EpochEnd
+
+        os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "0"
+        row = {"epoch": 1, "validation_accuracy": 0.5, "seconds": 0.1}
+        saved = Checkpoint(config.model_dump(), seed, [row], {"w": np.ones(1)}, {})
+        try:
+            on_epoch(EpochEnd(row, lambda: saved))
+        finally:
+            time.sleep(1)
+
+    return fit
+
+
+def test_trials_that_tune_gives_up_are_begun_again(ray_cluster: None, tmp_path: Path) -> None:
+    rates = [0.1, 0.2, 0.3, 0.4, 0.5]
+    states = sweep_over(tmp_path / "run", _slow_to_end(), rates, max_epochs=1)
+    assert [state.status for state in states.values()] == ["complete"] * 5
+    sessions = (tmp_path / "run" / "journal.jsonl").read_text().count('"event":"session",')
+    assert sessions > 1, "Tune gave none up: what this test is about did not happen"

@@ -54,3 +54,12 @@ def test_a_place_that_cannot_be_written_is_refused(place: str, tmp_path: Path) -
     place = place.format(file=tmp_path / "file")
     with pytest.raises(RequestError, match="--storage"):
         CheckpointStore(place).check()
+
+
+def test_what_is_dropped_leaves_no_folder(store: CheckpointStore, tmp_path: Path) -> None:
+    store.write("probe", b"content")
+    assert store.read("probe") == b"content"
+    store.drop("probe")
+    store.drop("probe")
+    assert store.read("probe") is None
+    assert list((tmp_path / "kept").iterdir()) == []
