@@ -13,20 +13,6 @@ from fmnist_ray.search.space import SearchSpace
 from fmnist_ray.training.config import FitConfig
 
 
-class RoomWatch(Callback):  # type: ignore[misc]
-    """Keeps the room up to date when Tune has no more trials to ask for."""
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks into a snapshot that we never read.
-        return {}
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._room.look()
-
-
 class UnitSearcher(Searcher):  # type: ignore[misc]
     """Gives Tune the trials that the journal does not know as ended.
 
@@ -91,6 +77,10 @@ class UnitSearcher(Searcher):  # type: ignore[misc]
         """A trial as `run_trial` takes it, and which nodes may run it, see `Room.selector`."""
         return {**config, "unit": unit, "reported": reported, "nodes": self._room.selector}
 
+    def is_over(self, trial_id: str) -> None:
+        """A trial takes up no room any more, whatever became of it."""
+        self._units.pop(trial_id, None)
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Samplers learn from finished trials only."""
 
@@ -109,3 +99,24 @@ class UnitSearcher(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("a search is resumed from its journal")
+
+
+class SearcherWatch(Callback):  # type: ignore[misc]
+    """Tells the searcher what Tune does not.
+
+    Tune asks a searcher only while it wants more trials, and gives some trials up without a word;
+    those would take up room for ever.
+    """
+
+    def __init__(self, searcher: UnitSearcher, room: Room) -> None:
+        self._searcher, self._room = searcher, room
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks into a snapshot that we never read.
+        return {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._room.look()
+        for trial in trials:
+            if trial.is_finished():
+                self._searcher.is_over(trial.trial_id)

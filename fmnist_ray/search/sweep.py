@@ -105,7 +105,7 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
     from fmnist_ray.search.metrics import SearchMetrics
     from fmnist_ray.search.recorder import Recorder
     from fmnist_ray.search.schedulers import build_scheduler
-    from fmnist_ray.search.searcher import RoomWatch, UnitSearcher
+    from fmnist_ray.search.searcher import SearcherWatch, UnitSearcher
     from fmnist_ray.search.tensorboard import TensorBoardLogs
     from fmnist_ray.search.trial import TrialSetup, run_trial
     from fmnist_ray.search.trial_names import TrialNames
@@ -133,7 +133,13 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
     metrics = SearchMetrics(sweep.run, settings.trials, settings.metric, settings.mode)
     recorder = Recorder(sweep.record, journal, scheduler, sweep.progress, logs, watch, metrics)
     names = [TrialNames(sweep.run)] if sweep.run is not None else []
-    callbacks = [recorder, watch, RoomWatch(room), *names, *_mlflow(settings, sweep.record)]
+    callbacks = [
+        recorder,
+        watch,
+        SearcherWatch(searcher, room),
+        *names,
+        *_mlflow(settings, sweep.record),
+    ]
     journal.append("session", number=sum(e["event"] == "session" for e in journal.events))
     begun = time.monotonic()
     # Tune wants a folder for its own snapshots. The journal does their work, so they go into a
