@@ -175,6 +175,8 @@ def check_units(record: Path, units: int) -> list[str]:
 
 
 def _check_status(record: Path) -> list[str]:
+    if not (record / "run.json").is_file():
+        return [f"{record.name} was never begun"]
     status = json.loads((record / "run.json").read_text())["status"]
     losses = [] if status == "complete" else [f"{record.name} is {status}"]
     files = ("metrics.json", "history.csv", "report.html")

@@ -30,7 +30,7 @@ from rich.progress import (
 
 from fmnist_ray.errors import Interrupted, RequestError, WorkError
 from fmnist_ray.records import plain
-from fmnist_ray.signals import stop_exit_code, terminable
+from fmnist_ray.signals import leave_undisturbed, stop_exit_code, terminable, undisturbed
 
 DataOption = Annotated[
     str | None,
@@ -281,11 +281,9 @@ def command(
         except RequestError as error:
             _fail(str(error), 2)
         except Interrupted as stop:
-            _fail(str(stop), stop.exit_code, label="interrupted")
+            _stopped(str(stop), stop.exit_code)
         except KeyboardInterrupt:
-            _fail(
-                "stopped; nothing that was written is lost.", stop_exit_code(), label="interrupted"
-            )
+            _stopped("stopped; nothing that was written is lost.", stop_exit_code())
         except WorkError as error:
             _fail(str(error), 1)
         except Exception as error:
@@ -312,6 +310,13 @@ def _fail(message: str, code: int, label: str = "error") -> None:
     _messages.print(f"[bold red]{label}:[/bold red] ", end="")
     _messages.print(message, markup=False)
     sys.exit(code)
+
+
+def _stopped(message: str, code: int) -> None:
+    """A person who presses Ctrl-C twice gets the message and the exit code of the first."""
+    with undisturbed():
+        leave_undisturbed()
+        _fail(message, code, label="interrupted")
 
 
 def _configure_logging(quiet: bool) -> None:

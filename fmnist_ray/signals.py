@@ -1,10 +1,12 @@
 """SIGTERM, as a spot machine's notice sends it, ends the work like Ctrl-C, with its own exit code."""
 
+import atexit
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _terminated = threading.Event()
 
 
@@ -25,6 +27,26 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ignores Ctrl-C and SIGTERM for what ends by itself within seconds and must not be cut off."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_undisturbed() -> None:
+    """Ignores them from the moment that Python begins to leave: the exit code is decided."""
+    for number in _ENDING:
+        atexit.register(signal.signal, number, signal.SIG_IGN)
 
 
 def stop_exit_code() -> int:

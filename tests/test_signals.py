@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fmnist_ray.signals import stop_exit_code, terminable
+from fmnist_ray.signals import stop_exit_code, terminable, undisturbed
 
 
 def _send_and_wait(number: signal.Signals) -> None:
@@ -31,3 +31,12 @@ def test_within_another_the_signal_is_taken_back_from_a_library() -> None:
         with pytest.raises(KeyboardInterrupt), terminable():
             _send_and_wait(signal.SIGTERM)
     assert stop_exit_code() == 143
+
+
+def test_what_ends_by_itself_is_not_cut_off() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with undisturbed():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -6,17 +6,20 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from rich.console import Console
 
 from fmnist_ray.dispatch.plan import Node
+from fmnist_ray.dispatch.ray_processes import shut_down
 from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.errors import RequestError
 from fmnist_ray.machine import usable_cpus
 from fmnist_ray.signals import terminable, terminate
 
 _CONNECT_SECONDS = 3.0
+_AUTH_MODE = "RAY_AUTH_MODE"
 
 
 @contextmanager
@@ -45,16 +48,33 @@ def ray_session(
         say_where(run, console)
         yield _dashboard()
         return
+    with shut_down():
+        _join(address, run)
+        with terminable():  # again, since Ray has set a handler of its own
+            say_where(run, console)
+            yield _dashboard()
+
+
+def _join(address: str, run: RunName | None) -> None:
+    """Starts Ray here or joins a cluster; see `ray_session`."""
+    import ray
+
+    _show_token_at_home(address)
+    options: dict[str, Any] = {}
+    if run is not None:
+        options["job_config"] = ray.job_config.JobConfig(metadata=run.metadata)
+    if address == "local":
+        # Ray looks at a container's limits, but not at the CPUs that a process is bound to.
+        # The dashboard's process also frees the resources of stopped nested trainers.
+        options |= {"num_cpus": max(1, int(usable_cpus())), "include_dashboard": True}
     try:
-        options: dict[str, Any] = {}
-        if run is not None:
-            options["job_config"] = ray.job_config.JobConfig(metadata=run.metadata)
-        if address == "local":
-            # Ray looks at a container's limits, but not at the CPUs that a process is bound to.
-            # The dashboard's process also frees the resources of stopped nested trainers.
-            options |= {"num_cpus": max(1, int(usable_cpus())), "include_dashboard": True}
         with terminable(), _interrupts():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except ray.exceptions.AuthenticationError:
+        raise RequestError(
+            f"The cluster at --address {address} asks for its token, and there is none here. What "
+            "`ray get-auth-token` prints on its head goes into ~/.ray/auth_token on this machine."
+        ) from None
     except (ConnectionError, ValueError, RuntimeError) as error:
         lines = str(error).strip().splitlines()
         if lines[0].startswith("Version mismatch"):
@@ -63,16 +83,28 @@ def ray_session(
                 f"{' '.join(line.strip() for line in lines)}. Use Ray and Python in its versions, "
                 "or --address local to start Ray on this machine."
             ) from None
+        token = ""
+        if os.environ.get(_AUTH_MODE) != "token":
+            token = f"If it asks for a token, set {_AUTH_MODE}=token. "
         raise RequestError(
-            f"No Ray cluster could be joined at --address {address}: {lines[0]} "
+            f"No Ray cluster could be joined at --address {address}: {lines[0]} {token}"
             "Use --address local to start Ray on this machine."
         ) from None
-    try:
-        with terminable():  # again, since Ray has set a handler of its own
-            say_where(run, console)
-            yield _dashboard()
-    finally:
-        ray.shutdown()
+
+
+def _show_token_at_home(address: str) -> None:
+    """Has Ray show its token, if there is one, to a cluster on this machine.
+
+    Ray does so by itself for `auto` alone. To other machines it is shown when a person asks for
+    that (RAY_AUTH_MODE=token), since whoever has it may run code on the person's own clusters.
+    """
+    host = address.rpartition(":")[0]
+    if host not in ("127.0.0.1", "localhost") or _AUTH_MODE in os.environ:
+        return
+    raylet: Any = import_module("ray._raylet")
+    if raylet.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+        os.environ[_AUTH_MODE] = "token"
+        raylet.Config.initialize("")  # Ray has read the environment when it was imported
 
 
 @contextmanager

@@ -1,13 +1,16 @@
 """Joining and leaving Ray, and the signals that end a verb."""
 
+import contextlib
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -37,31 +40,61 @@ def test_the_environment_names_the_cluster_where_no_address_is_given(
         pytest.fail("a session began")
 
 
+_VERB = """
+import time
+from fmnist_ray.console import command
+from fmnist_ray.dispatch.session import ray_session
+import ray
+
+def verb():
+    print("begun", flush=True)
+    with ray_session("local"):
+        time.sleep(60)
+
+command(verb)()
+"""
+
+
 @pytest.mark.ray
-@pytest.mark.parametrize("seconds", [1.0, 2.0, 3.0, 4.0])
-def test_sigterm_while_ray_starts_is_an_interrupt_like_any_other(seconds: float) -> None:
-    code = (
-        "import typer\n"
-        "from fmnist_ray.console import command\n"
-        "from fmnist_ray.dispatch.session import ray_session\n"
-        "import ray, time\n"
-        "def verb():\n"
-        "    print('begun', flush=True)\n"
-        "    with ray_session('local'):\n"
-        "        time.sleep(60)\n"
-        "command(verb)()\n"
-    )
+@pytest.mark.parametrize(
+    ("seconds", "sent", "code"),
+    [
+        (1.0, (signal.SIGTERM,), 143),
+        (1.5, (signal.SIGINT, signal.SIGINT), 130),
+        (3.0, (signal.SIGTERM,), 143),
+        (4.5, (signal.SIGINT, signal.SIGINT), 130),
+    ],
+)
+def test_signals_while_ray_starts_are_interruptions_that_leave_nothing_behind(
+    seconds: float, sent: tuple[signal.Signals, ...], code: int
+) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", _VERB],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     time.sleep(seconds)
-    process.terminate()
+    seen = psutil.Process(process.pid).children(recursive=True)
+    for number in sent:
+        process.send_signal(number)
+        seen += _children(process.pid)
+        time.sleep(0.3)
     _, messages = process.communicate(timeout=60)
-    assert process.returncode == 143, messages
+    assert process.returncode == code, messages
     assert "interrupted" in messages
     assert "Traceback" not in messages
+    _, left = psutil.wait_procs(seen, timeout=20)
+    assert [" ".join(each.cmdline()) for each in left if each.is_running()] == []
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
 
 
 @pytest.mark.ray
