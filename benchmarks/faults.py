@@ -94,7 +94,7 @@ def processes(folder: Path, random: np.random.Generator, kills: int) -> Toll:
                     victim.kill()
                     toll.faults += 1
         toll.end(run)
-        units = {"search": 16, "folds": 5, "members": 6}[name]
+        units = {"search": 16, "folds": 5, "members": 12}[name]
         toll.units += units
         check = check_search if name == "search" else check_units
         toll.losses += run.losses + check(folder / name, units)
@@ -110,6 +110,7 @@ def node(folder: Path, random: np.random.Generator, kills: int) -> Toll:
         run = Run(
             folder,
             [*_SHORT, "--results", str(folder), "--name", "search", "--address", cluster.address],
+            environment=cluster.environment,
         )
         for number in range(3):
             if run.wait(random.uniform(12, 25)) is not None:
@@ -131,9 +132,8 @@ def head(folder: Path, random: np.random.Generator, kills: int) -> Toll:
     for attempt in range(2):
         with Cluster(folder) as cluster:
             cluster.start("head", cpus=2)
-            options = ["--address", cluster.address]
             record = folder / "search"
-            run = _search_or_resume(folder, record, _SHORT, options)
+            run = _search_or_resume(folder, record, _SHORT, cluster)
             if attempt == 0 and run.wait(random.uniform(12, 30)) is None:
                 cluster.kill("head")
                 toll.faults += 1
@@ -216,14 +216,16 @@ def disk(folder: Path, random: np.random.Generator, kills: int) -> Toll:
 
 
 def _search_or_resume(
-    folder: Path, record: Path, arguments: list[str], options: list[str] | None = None
+    folder: Path, record: Path, arguments: list[str], cluster: Cluster | None = None
 ) -> Run:
     """The same search, from the beginning if it has no record yet."""
     if (record / "run.json").exists():
         arguments = ["tune", "--resume", str(record)]
     else:
         arguments = [*arguments, "--results", str(record.parent), "--name", record.name]
-    return Run(folder, [*arguments, *(options or [])], record=record)
+    if cluster is None:
+        return Run(folder, arguments, record)
+    return Run(folder, [*arguments, "--address", cluster.address], record, cluster.environment)
 
 
 def _is_trial(process: psutil.Process) -> bool:

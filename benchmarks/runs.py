@@ -5,6 +5,8 @@ import csv
 import itertools
 import json
 import os
+import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -27,12 +29,19 @@ class Run:
         folder: Where its output is kept.
         arguments: Of `python -m fmnist_ray`.
         record: What is watched: `--results`/`--name` of the arguments if it is not given.
+        environment: Variables besides this process' own.
 
     Attributes:
         losses: Steps back: events that went from the journal, checkpoints of earlier epochs.
     """
 
-    def __init__(self, folder: Path, arguments: list[str], record: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        arguments: list[str],
+        record: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         if record is None:
             after = dict(itertools.pairwise(arguments))
             record = Path(after["--results"]) / after["--name"]
@@ -47,6 +56,7 @@ class Run:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env=os.environ | (environment or {}),
             )
 
     def wait(self, seconds: float) -> int | None:
@@ -105,7 +115,7 @@ class Run:
             if not content.startswith(self._journal[: self._journal.rfind(b"\n") + 1]):
                 self.losses.append("events went from the journal")
             self._journal = content
-        for path in self._record.glob("units/*/checkpoint.safetensors"):
+        for path in self._record.glob("units/[!p]*/checkpoint.safetensors"):  # no probes
             epoch = _epoch_of(path)
             if epoch is not None:
                 if epoch < self._epochs.get(path, 0):
@@ -128,7 +138,8 @@ def _epoch_of(path: Path) -> int | None:
 def _is_at_work(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         title = " ".join(process.cmdline())
-        return title.startswith("ray::") and not title.startswith("ray::IDLE")
+        # Agents are parts of a node: with them it dies as a whole.
+        return bool(re.match(r"ray::(?!IDLE|\w*Agent)", title))
     return False
 
 
@@ -185,19 +196,27 @@ def _check_status(record: Path) -> list[str]:
 
 
 def _check_history(record: Path, unit: str, epochs: list[int]) -> list[str]:
+    if not (record / "history.csv").is_file():
+        return []  # told already
     with (record / "history.csv").open() as stream:
         written = [int(row["epoch"]) for row in csv.DictReader(stream) if row["unit"] == unit]
     return [] if written == epochs else [f"history.csv has the epochs {written} of {unit}"]
 
 
 class Cluster:
-    """A Ray cluster of several nodes on this machine, each node a raylet of its own."""
+    """A Ray cluster of several nodes on this machine, each node a raylet of its own.
+
+    Attributes:
+        address: For `--address`.
+        environment: Variables that hold its token.
+    """
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         self.address = f"127.0.0.1:{self._port}"
+        self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
         self._folder = folder
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -221,6 +240,7 @@ class Cluster:
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
+                env=os.environ | self.environment,
             )
         ends = time.monotonic() + 60
         while b"Ray runtime started" not in log.read_bytes():

@@ -149,7 +149,10 @@ MaxConcurrentOption = Annotated[
 RetriesOption = Annotated[
     int | None,
     typer.Option(
-        "--retries", metavar="N", help="Times a fit that fails is tried again.  [default: 2]"
+        "--retries",
+        metavar="N",
+        help="Times a fit that fails is tried again; five times as often if its process was "
+        "killed, and counted anew once it gets further.  [default: 2]",
     ),
 ]
 StorageOption = Annotated[

@@ -147,9 +147,10 @@ def test_bad_requests_exit_with_2_and_leave_nothing(
 
 def test_a_name_that_is_taken_is_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("not a record, and not to be lost")
     with pytest.raises(RequestError, match="exists already"):
         predict([str(photos)], results=str(tmp_path), name="mine", quiet=True)
-    assert (tmp_path / "mine").is_dir()
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.ray

@@ -16,6 +16,8 @@ from fmnist_ray.dispatch.session import with_driver
 from fmnist_ray.errors import DiskError, WorkError
 
 _POLL_SECONDS = 0.2
+# The death of a process says more of its machine than of its task: so many count as one failure.
+DEATHS_PER_FAILURE = 5
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class _Course:
         failures: Why each attempt failed that did.
         told: What the attempt under way has told.
         most: The most that any attempt has told.
-        failed_since: Attempts that failed since one got further than all before.
+        failed_since: Deaths since an attempt got further than all before, an error that the
+            function raised counting as several.
     """
 
     failures: list[str] = field(default_factory=list)
@@ -88,9 +91,9 @@ class _Course:
         if self.told > self.most:
             self.most, self.failed_since = self.told, 0
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, died: bool) -> None:
         self.failures.append(reason)
-        self.failed_since += 1
+        self.failed_since += 1 if died else DEATHS_PER_FAILURE
         self.told = 0
 
 
@@ -137,7 +140,8 @@ def run_tasks(
         complete: How many of the run's tasks were complete before.
         cpus: Of each task; 0 for tasks that only wait for others.
         gpus: Of each task.
-        retries: Times a task is tried again. One that tells more than in any attempt before got
+        retries: Times a task is tried again that raises; one whose process dies,
+            `DEATHS_PER_FAILURE` times as often. One that tells more than in any attempt before got
             further, and starts counting anew.
         hopeless: Errors of the function after which it would fail again, and is not tried.
         on_tell: Called with a task's name and what it tells.
@@ -200,8 +204,9 @@ def run_tasks(
                 except ray.exceptions.RayError as error:
                     if isinstance(_cause(error), DiskError):  # no other task could write, either
                         raise _cause(error) from None
-                    course.fail(_reason(error))
-                    if course.failed_since > retries or isinstance(_cause(error), hopeless):
+                    course.fail(_reason(error), not isinstance(error, ray.exceptions.RayTaskError))
+                    exhausted = course.failed_since > retries * DEATHS_PER_FAILURE
+                    if exhausted or isinstance(_cause(error), hopeless):
                         outcomes.append(Outcome(task.name, None, tuple(course.failures), True))
                         continue
                     waiting.insert(0, task)

@@ -2,7 +2,6 @@
 
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -15,7 +14,7 @@ from fmnist_ray.search.metrics import SearchMetrics
 from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.schedulers import JournalledScheduler, rungs, unit_name
 from fmnist_ray.search.tensorboard import TensorBoardLogs
-from fmnist_ray.search.watch import TrialWatch
+from fmnist_ray.search.watch import TrialWatch, errors_text
 from fmnist_ray.training.ray_train import PLACEMENT_GROUP, release
 
 
@@ -81,11 +80,11 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._release(trial)
-        self._raise_if_of_the_disk(_error(_errors_text(trial)))
+        self._raise_if_of_the_disk(_error(errors_text(trial)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._release(trial)
-        unit, text = unit_name(trial), _errors_text(trial)
+        unit, text = unit_name(trial), errors_text(trial)
         self._raise_if_of_the_disk(_error(text))
         self._log(unit, text)
         self._end(unit, "failed", self._watch.reason(unit) or _error(text))
@@ -141,12 +140,6 @@ class Recorder(Callback):  # type: ignore[misc]
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(text.rstrip() + "\n")
-
-
-def _errors_text(trial: Any) -> str:
-    """What went wrong in a trial's attempts, which Tune keeps in a file of the driver's machine."""
-    path = Path(trial.error_file) if trial.error_file else None
-    return path.read_text(encoding="utf-8") if path is not None and path.exists() else ""
 
 
 def _error(text: str) -> str:

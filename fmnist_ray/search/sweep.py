@@ -12,6 +12,7 @@ from typing import Any
 from fmnist_ray.dispatch.resources import PROCESS_MEMORY
 from fmnist_ray.dispatch.room import Room
 from fmnist_ray.dispatch.run_name import RunName
+from fmnist_ray.dispatch.tasks import DEATHS_PER_FAILURE
 from fmnist_ray.dispatch.unit_records import checkpoint_place
 from fmnist_ray.errors import WorkError
 from fmnist_ray.records import Record
@@ -24,7 +25,7 @@ from fmnist_ray.search.space import SearchSpace
 from fmnist_ray.training.checkpoint_store import remove_folder
 from fmnist_ray.training.ray_train import Resources, train_here
 
-# A trial whose process dies is begun again, from its checkpoint, this often.
+# A trial that raises is begun again, from its checkpoint, this often; see also `TrialWatch`.
 _RETRIES = 2
 
 
@@ -170,7 +171,7 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
                 storage_path=folder,
                 callbacks=callbacks,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=_RETRIES),
+                failure_config=tune.FailureConfig(max_failures=_RETRIES * DEATHS_PER_FAILURE),
             ),
         )
         tuner.fit()

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 
+from fmnist_ray.dispatch.tasks import DEATHS_PER_FAILURE
 from fmnist_ray.search.schedulers import unit_name
 
 
@@ -14,8 +16,9 @@ class TrialWatch(Callback):  # type: ignore[misc]
 
     The driver watches, and not the trial, whose own threads may be what hangs. To Tune the death
     of the process is a failure like any other: the trial is tried again from its last epoch. A
-    trial that ended an epoch since it last failed starts counting anew, so that it fails for good
-    over what it cannot get past, and not over machines that come and go all night.
+    trial that ended an epoch since it last failed starts counting anew, and the death of a process
+    counts less than an error that it raised: a trial fails for good over what it cannot get past,
+    and not over machines that come and go all night. Tune itself counts all alike.
 
     Args:
         seconds: An epoch may take, the start of the trial's process included.
@@ -54,7 +57,10 @@ class TrialWatch(Callback):  # type: ignore[misc]
             trial.run_metadata.num_failures = 0
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._since.pop(unit_name(trial), None)
+        unit = unit_name(trial)
+        self._since.pop(unit, None)
+        if unit in self._killed or has_raised(trial):
+            trial.run_metadata.num_failures += DEATHS_PER_FAILURE - 1
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._since.pop(unit_name(trial), None)
@@ -80,3 +86,14 @@ class TrialWatch(Callback):  # type: ignore[misc]
         self._since.pop(unit)  # the next start sets it again
         self._killed.add(unit)
         ray.kill(actor)
+
+
+def errors_text(trial: Any) -> str:
+    """What went wrong in a trial's attempts, which Tune keeps in a file of the driver's machine."""
+    path = Path(trial.error_file) if trial.error_file else None
+    return path.read_text(encoding="utf-8") if path is not None and path.exists() else ""
+
+
+def has_raised(trial: Any) -> bool:
+    """Whether a trial's last failure was an error that it raised, and not its process' death."""
+    return '\n  File "' in errors_text(trial).rpartition("Failure # ")[2]

@@ -9,6 +9,7 @@ from rich.console import Console
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.dispatch.plan import Node
+from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.errors import WorkError
 from fmnist_ray.models.storage import load_model
 from fmnist_ray.records import Record
@@ -32,6 +33,7 @@ def _retrain(record: Record, dataset: Dataset, **options: Any) -> list[dict]:
     resources = Resources(precision="fp32")
     return retrain(
         record,
+        RunName("tune", record.name, "dnn"),
         units,
         dataset,
         [Node(cpus=2)],
