@@ -41,6 +41,7 @@ def at_work(record: Record, go_on: str, console: Console, **changes: Any) -> Ite
     Raises:
         RequestError: Another process is at work on the record.
         DiskError: In place of the system's error, when the disk is full or read-only.
+        WorkError: In place of Ray's, when there is no room for another object.
         Interrupted: In place of the KeyboardInterrupt, with the command that goes on.
     """
 
@@ -64,12 +65,26 @@ def at_work(record: Record, go_on: str, console: Console, **changes: Any) -> Ite
                 exit_code=stop_exit_code(),
             ) from None
         except BaseException as error:
-            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-                error = DiskError.about(error.filename or record.path, error)
+            error = _as_people_read_it(error, record)
             _end(record, "failed", quiet=isinstance(error, DiskError))
             console.print(f"go on with: {go_on}", markup=False)
             raise error
         record.end("complete")
+
+
+def _as_people_read_it(error: BaseException, record: Record) -> BaseException:
+    """In place of an error of the system or of Ray, one that says what to do; else the same."""
+    import ray
+
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return DiskError.about(error.filename or record.path, error)
+    if isinstance(error, ray.exceptions.ObjectStoreFullError | ray.exceptions.OutOfDiskError):
+        return WorkError(
+            "Ray's object store is full, and so is the disk that it moves objects to "
+            f"({type(error).__name__}). End other work on this cluster, make room on its nodes' "
+            "disks, or start Ray with a larger `--object-store-memory`."
+        )
+    return error
 
 
 @contextmanager

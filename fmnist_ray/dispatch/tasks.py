@@ -166,6 +166,8 @@ def run_tasks(
     remote = ray.remote(**options)(function)
     waiting = list(tasks)
     running: dict[Any, Task] = {}
+    # An error that it raised, or the memory that it ate, is a task's own.
+    own = (ray.exceptions.RayTaskError, ray.exceptions.OutOfMemoryError)
     by_name = {task.name: task for task in tasks}
     courses = {name: _Course() for name in by_name}
     ended = {"complete": complete, "failed": 0}
@@ -204,7 +206,7 @@ def run_tasks(
                 except ray.exceptions.RayError as error:
                     if isinstance(_cause(error), DiskError):  # no other task could write, either
                         raise _cause(error) from None
-                    course.fail(_reason(error), not isinstance(error, ray.exceptions.RayTaskError))
+                    course.fail(_reason(error), died=not isinstance(error, own))
                     exhausted = course.failed_since > retries * DEATHS_PER_FAILURE
                     if exhausted or isinstance(_cause(error), hopeless):
                         outcomes.append(Outcome(task.name, None, tuple(course.failures), True))

@@ -14,7 +14,7 @@ from fmnist_ray.search.metrics import SearchMetrics
 from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.schedulers import JournalledScheduler, rungs, unit_name
 from fmnist_ray.search.tensorboard import TensorBoardLogs
-from fmnist_ray.search.watch import TrialWatch, errors_text
+from fmnist_ray.search.watch import TrialWatch, errors_text, last_error
 from fmnist_ray.training.ray_train import PLACEMENT_GROUP, release
 
 
@@ -80,18 +80,17 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._release(trial)
-        self._raise_if_of_the_disk(_error(errors_text(trial)))
+        self._raise_if_of_the_disk(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._release(trial)
-        unit, text = unit_name(trial), errors_text(trial)
-        self._raise_if_of_the_disk(_error(text))
-        self._log(unit, text)
-        self._end(unit, "failed", self._watch.reason(unit) or _error(text))
+        self._raise_if_of_the_disk(trial)
+        self._log(unit_name(trial), errors_text(trial))
+        self._end(unit_name(trial), "failed", self._watch.reason(trial))
 
-    def _raise_if_of_the_disk(self, error: str) -> None:
+    def _raise_if_of_the_disk(self, trial: Any) -> None:
         """Ends the search if a trial could not write: no other could, and none is to blame."""
-        name, _, message = error.partition(": ")
+        name, _, message = last_error(trial).partition(": ")
         if name.rpartition(".")[2] == DiskError.__name__:
             raise DiskError(message)
 
@@ -140,12 +139,6 @@ class Recorder(Callback):  # type: ignore[misc]
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(text.rstrip() + "\n")
-
-
-def _error(text: str) -> str:
-    """The last line of the last traceback: the error itself."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown error"
 
 
 def write_trial(record: Record, state: TrialState) -> None:

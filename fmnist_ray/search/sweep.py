@@ -103,6 +103,7 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
     """Has Tune run what is left; `shared` is the reference to the data."""
     from ray import tune
 
+    from fmnist_ray.search.actor_deaths import known_to_tune
     from fmnist_ray.search.metrics import SearchMetrics
     from fmnist_ray.search.recorder import Recorder
     from fmnist_ray.search.schedulers import build_scheduler
@@ -174,7 +175,8 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
                 failure_config=tune.FailureConfig(max_failures=_RETRIES * DEATHS_PER_FAILURE),
             ),
         )
-        tuner.fit()
+        with known_to_tune():
+            tuner.fit()
     except tune.TuneError as error:
         # Tune wraps what our scheduler and callbacks raise into the text of its traceback.
         raise error.__context__ or error from None

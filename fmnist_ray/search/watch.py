@@ -35,11 +35,15 @@ class TrialWatch(Callback):  # type: ignore[misc]
         # Tune pickles its callbacks into a snapshot that we never read.
         return {}
 
-    def reason(self, unit: str) -> str | None:
-        """Why a trial's last failure was ours; None if it was not."""
-        if unit not in self._killed:
-            return None
-        return f"it hung: no epoch ended within {self._seconds:g} s (--trial-timeout)"
+    def reason(self, trial: Any) -> str:
+        """Why a trial failed last, in one line."""
+        if unit_name(trial) in self._killed:
+            return f"it hung: no epoch ended within {self._seconds:g} s (--trial-timeout)"
+        if has_raised(trial):
+            return last_error(trial)
+        if has_no_memory(trial):
+            return "its process was ended by Ray, since its machine ran out of memory"
+        return "its process died: it was killed, or crashed"
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         unit = unit_name(trial)
@@ -59,7 +63,7 @@ class TrialWatch(Callback):  # type: ignore[misc]
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         unit = unit_name(trial)
         self._since.pop(unit, None)
-        if unit in self._killed or has_raised(trial):
+        if unit in self._killed or has_raised(trial) or has_no_memory(trial):
             trial.run_metadata.num_failures += DEATHS_PER_FAILURE - 1
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -94,6 +98,22 @@ def errors_text(trial: Any) -> str:
     return path.read_text(encoding="utf-8") if path is not None and path.exists() else ""
 
 
+def last_failure(trial: Any) -> str:
+    """What went wrong in a trial's last attempt that failed."""
+    return errors_text(trial).rpartition("Failure # ")[2]
+
+
+def last_error(trial: Any) -> str:
+    """The last line of that: the error itself, if it is one that the trial raised."""
+    lines = [line.strip() for line in last_failure(trial).splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown error"
+
+
 def has_raised(trial: Any) -> bool:
     """Whether a trial's last failure was an error that it raised, and not its process' death."""
-    return '\n  File "' in errors_text(trial).rpartition("Failure # ")[2]
+    return '\n  File "' in last_failure(trial)
+
+
+def has_no_memory(trial: Any) -> bool:
+    """Whether Ray killed a trial's process last, since its machine ran out of memory."""
+    return "low on memory" in last_failure(trial)
