@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks.runs import Cluster, Run, check_search, check_units
 
-_SEARCH = ["tune", "--train-size", "12000", "--max-epochs", "9", "--retrain-seeds", "1"]
+_LONG = ["tune", "--data", "sample", "--max-epochs", "9", "--retrain-seeds", "1", "--trials", "80"]
 _SHORT = [
     "tune",
     "--train-size",
@@ -60,8 +60,8 @@ def driver(folder: Path, random: np.random.Generator, kills: int) -> Toll:
     toll = Toll()
     record = folder / "search"
     while toll.faults < kills:
-        run = _search_or_resume(folder, record, [*_SEARCH, "--trials", "80"])
-        if run.wait(random.uniform(0, 24)) is not None:
+        run = _search_or_resume(folder, record, _LONG)
+        if run.wait(random.uniform(0, 22)) is not None:
             toll.end(run)  # to its end: what comes now begins another
             toll.losses += check_search(record, 80)
             toll.units += 80
@@ -69,8 +69,8 @@ def driver(folder: Path, random: np.random.Generator, kills: int) -> Toll:
             continue
         run.kill()
         toll.faults += 1
-        toll.losses += run.left_behind() + run.losses
-    toll.end(run := _search_or_resume(folder, record, [*_SEARCH, "--trials", "80"]))
+        toll.losses += run.left_behind(agents=False) + run.losses
+    toll.end(run := _search_or_resume(folder, record, _LONG))
     toll.losses += run.losses + check_search(record, 80)
     toll.units += 80
     return toll

@@ -79,10 +79,15 @@ class Run:
         self._find_tree()
         return [each for each in self._tree.values() if _is_at_work(each)]
 
-    def left_behind(self) -> list[str]:
-        """What still runs of its processes a while after its end; ends it."""
+    def left_behind(self, agents: bool = True) -> list[str]:
+        """What still runs of its processes a while after its end; ends it.
+
+        Args:
+            agents: Whether Ray's agents count. They notice only after a minute that their node was
+                killed.
+        """
         ends = time.monotonic() + _LEAVE_SECONDS
-        left = list(self._tree.values())
+        left = [each for each in self._tree.values() if agents or not _is_agent(each)]
         while left and time.monotonic() < ends:
             left = [each for each in left if _is_running(each)]
             time.sleep(0.1)
@@ -140,6 +145,12 @@ def _is_at_work(process: psutil.Process) -> bool:
         title = " ".join(process.cmdline())
         # Agents are parts of a node: with them it dies as a whole.
         return bool(re.match(r"ray::(?!IDLE|\w*Agent)", title))
+    return False
+
+
+def _is_agent(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(re.match(r"ray::\w*Agent", " ".join(process.cmdline())))
     return False
 
 
