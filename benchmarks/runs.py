@@ -150,7 +150,9 @@ def _is_at_work(process: psutil.Process) -> bool:
 
 def _is_agent(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
-        return bool(re.match(r"ray::\w*Agent", " ".join(process.cmdline())))
+        return bool(
+            re.search(r"ray::\w*Agent|/agent\.py|/agent/main\.py", " ".join(process.cmdline()))
+        )
     return False
 
 
