@@ -187,6 +187,7 @@ def test_hosts_that_cannot_do_the_work_are_named(make_hosts: Any, tmp_path: Path
     assert named in err
 
     hosts.kill(1)
+    hosts.wait_for(1)  # else the lost one may be counted in place of the new one
     hosts.start(2)
     hosts.wait_for(2)
     doctor = hosts.driver("doctor", "--data", "sample", "--results", str(tmp_path))
