@@ -47,12 +47,17 @@ class Toll:
     note: str = ""
 
     def end(self, run: Run, expected: tuple[int, ...] = (0,), within: float = _END_SECONDS) -> int:
-        """Waits for a run to end as it should."""
+        """Waits for a run to end as it should, and takes over what it lost on its way."""
         code = run.wait(within)
         if code not in expected:
             self.losses.append(f"{run.what} ended with {code}, not {expected}: {run.last_words()}")
-        self.losses += run.left_behind()
+        self.losses += run.left_behind() + run.losses
         return code
+
+    def search(self, record: Path, trials: int) -> None:
+        """Counts a search that is to be whole now."""
+        self.units += trials
+        self.losses += check_search(record, trials)
 
 
 def driver(folder: Path, random: np.random.Generator, kills: int) -> Toll:
@@ -63,16 +68,14 @@ def driver(folder: Path, random: np.random.Generator, kills: int) -> Toll:
         run = _search_or_resume(folder, record, _LONG)
         if run.wait(random.uniform(0, 22)) is not None:
             toll.end(run)  # to its end: what comes now begins another
-            toll.losses += check_search(record, 80)
-            toll.units += 80
+            toll.search(record, 80)
             record.rename(folder / f"search-{toll.faults}")
             continue
         run.kill()
         toll.faults += 1
         toll.losses += run.left_behind(agents=False) + run.losses
-    toll.end(run := _search_or_resume(folder, record, _LONG))
-    toll.losses += run.losses + check_search(record, 80)
-    toll.units += 80
+    toll.end(_search_or_resume(folder, record, _LONG))
+    toll.search(record, 80)
     return toll
 
 
@@ -94,10 +97,12 @@ def processes(folder: Path, random: np.random.Generator, kills: int) -> Toll:
                     victim.kill()
                     toll.faults += 1
         toll.end(run)
-        units = {"search": 16, "folds": 5, "members": 12}[name]
+        if name == "search":
+            toll.search(folder / name, 16)
+            continue
+        units = {"folds": 5, "members": 12}[name]
         toll.units += units
-        check = check_search if name == "search" else check_units
-        toll.losses += run.losses + check(folder / name, units)
+        toll.losses += check_units(folder / name, units)
     return toll
 
 
@@ -121,8 +126,7 @@ def node(folder: Path, random: np.random.Generator, kills: int) -> Toll:
                 break
             cluster.start(f"node-{number + 1}", cpus=1)
         toll.end(run)
-        toll.units += 16
-        toll.losses += run.losses + check_search(folder / "search", 16)
+        toll.search(folder / "search", 16)
     return toll
 
 
@@ -142,8 +146,7 @@ def head(folder: Path, random: np.random.Generator, kills: int) -> Toll:
                     toll.losses.append(f"no clear message: {run.last_words()}")
                 continue
             toll.end(run)
-    toll.units += 16
-    toll.losses += run.losses + check_search(folder / "search", 16)
+    toll.search(folder / "search", 16)
     return toll
 
 
@@ -166,9 +169,8 @@ def signals(folder: Path, random: np.random.Generator, kills: int) -> Toll:
             time.sleep(0.3)
         toll.faults += 1
         toll.end(run, codes, within=60)
-    toll.end(run := _search_or_resume(folder, record, _SHORT))
-    toll.units += 16
-    toll.losses += run.losses + check_search(record, 16)
+    toll.end(_search_or_resume(folder, record, _SHORT))
+    toll.search(record, 16)
     return toll
 
 
@@ -184,8 +186,7 @@ def hang(folder: Path, random: np.random.Generator, kills: int) -> Toll:
             trials[random.integers(len(trials))].suspend()
             toll.faults += 1
     toll.end(run)
-    toll.units += 16
-    toll.losses += run.losses + check_search(folder / "search", 16)
+    toll.search(folder / "search", 16)
     return toll
 
 
@@ -207,9 +208,8 @@ def disk(folder: Path, random: np.random.Generator, kills: int) -> Toll:
         if not re.search(r"cannot be written: No space left", run.output()):
             toll.losses.append(f"no clear message: {run.last_words()}")
         subprocess.run(["mount", "-o", "remount,size=400m", str(small)], check=True)
-        toll.end(run := _search_or_resume(folder, small / "search", _SHORT))
-        toll.units += 16
-        toll.losses += run.losses + check_search(small / "search", 16)
+        toll.end(_search_or_resume(folder, small / "search", _SHORT))
+        toll.search(small / "search", 16)
     finally:
         subprocess.run(["umount", "--lazy", str(small)], check=True)
     return toll

@@ -4,11 +4,10 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from ray.tune import Callback
-
 from fmnist_ray.dispatch.epoch_lines import epoch_line
 from fmnist_ray.errors import DiskError
 from fmnist_ray.records import Record, write_json
+from fmnist_ray.search.callbacks import StatelessCallback
 from fmnist_ray.search.journal import Event, Journal, TrialState, trial_states
 from fmnist_ray.search.metrics import SearchMetrics
 from fmnist_ray.search.progress import SearchProgress
@@ -18,7 +17,7 @@ from fmnist_ray.search.watch import TrialWatch, errors_text, last_error
 from fmnist_ray.training.ray_train import PLACEMENT_GROUP, release
 
 
-class Recorder(Callback):  # type: ignore[misc]
+class Recorder(StatelessCallback):
     """Keeps `history.csv` and `units/` up to date, and tells the display.
 
     The journal has every event already, written by the scheduler before Tune acts on it; this
@@ -42,10 +41,6 @@ class Recorder(Callback):  # type: ignore[misc]
         self._taken = len(journal.events)
         progress.begin(self._states, rungs(scheduler))
         metrics.begin(self._states, rungs(scheduler))
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks into a snapshot that we never read.
-        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._take()

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from fmnist_ray.dispatch.room import Room
+from fmnist_ray.search.callbacks import StatelessCallback
 from fmnist_ray.search.journal import Journal, trial_states
 from fmnist_ray.search.samplers import Sampler
 from fmnist_ray.search.settings import SearchSettings
@@ -101,7 +101,7 @@ class UnitSearcher(Searcher):  # type: ignore[misc]
         raise NotImplementedError("a search is resumed from its journal")
 
 
-class SearcherWatch(Callback):  # type: ignore[misc]
+class SearcherWatch(StatelessCallback):
     """Tells the searcher what Tune does not.
 
     Tune asks a searcher only while it wants more trials, and gives some trials up without a word;
@@ -110,10 +110,6 @@ class SearcherWatch(Callback):  # type: ignore[misc]
 
     def __init__(self, searcher: UnitSearcher, room: Room) -> None:
         self._searcher, self._room = searcher, room
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks into a snapshot that we never read.
-        return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._room.look()

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from ray.tune import Callback
-
 from fmnist_ray.dispatch.run_name import RunName
+from fmnist_ray.search.callbacks import StatelessCallback
 from fmnist_ray.search.schedulers import unit_name
 
 
-class TrialNames(Callback):  # type: ignore[misc]
+class TrialNames(StatelessCallback):
     """Calls each epoch's task `tune/NAME/trial-07`.
 
     Tune uses its actors again from trial to trial, and an actor is named once and for all: only

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray.tune import Callback
-
 from fmnist_ray.dispatch.tasks import DEATHS_PER_FAILURE
+from fmnist_ray.search.callbacks import StatelessCallback
 from fmnist_ray.search.schedulers import unit_name
 
 
-class TrialWatch(Callback):  # type: ignore[misc]
+class TrialWatch(StatelessCallback):
     """Kills the process of a trial that ends no epoch for too long, and forgives failures.
 
     The driver watches, and not the trial, whose own threads may be what hangs. To Tune the death
@@ -30,10 +29,6 @@ class TrialWatch(Callback):  # type: ignore[misc]
         self._since: dict[str, float] = {}
         self._epochs: dict[str, int] = {}
         self._killed: set[str] = set()
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks into a snapshot that we never read.
-        return {}
 
     def reason(self, trial: Any) -> str:
         """Why a trial failed last, in one line."""
