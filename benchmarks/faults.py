@@ -160,8 +160,9 @@ def signals(folder: Path, random: np.random.Generator, kills: int) -> Toll:
         ((signal.SIGTERM,), (143,)),
     ):
         run = _search_or_resume(folder, record, _SHORT)
-        # Python itself answers a signal that comes before it has imported anything of ours.
-        if run.wait(random.uniform(3, 25)) is not None:
+        # Python itself answers a signal that comes before it has imported anything of ours, and one
+        # that comes when all is done changes nothing.
+        if run.wait(random.uniform(3, 12)) is not None:
             break
         for number in sent:
             with contextlib.suppress(ProcessLookupError):

@@ -7,6 +7,7 @@ that come out. The cases take turns until the time is over; the first, `driver`,
 many kills as are asked for. Exits with 1 if anything was lost. Fetch the data first.
 """
 
+import shutil
 import tempfile
 import time
 from collections import defaultdict
@@ -40,16 +41,18 @@ def main(
         for name in names:
             if rounds and (name in ONCE or time.monotonic() - begun >= 60 * minutes):
                 continue
-            with tempfile.TemporaryDirectory(prefix="soak") as folder:
-                toll = CASES[name](Path(folder), random, kills)
+            folder = Path(tempfile.mkdtemp(prefix="soak-"))
+            toll = CASES[name](folder, random, kills)
             tolls[name].append(toll)
+            if not toll.losses:
+                shutil.rmtree(folder)
             console.print(
                 f"[{(time.monotonic() - begun) / 60:5.1f} min] {name}: {toll.faults} faults, "
                 f"{len(toll.losses)} losses{'; ' + toll.note if toll.note else ''}",
                 markup=False,
             )
             for loss in toll.losses:
-                console.print(f"    lost: {loss}", markup=False)
+                console.print(f"    lost: {loss} (see {folder})", markup=False)
         rounds += 1
         if set(names) <= ONCE:
             break

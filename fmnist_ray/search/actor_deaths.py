@@ -4,30 +4,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_METHOD = "_actor_task_failed"
-
 
 @contextmanager
 def known_to_tune() -> Iterator[None]:
-    """Tells Tune of every death of an actor in the one form that it knows, `RayActorError`.
+    """Mends two ways in which Ray 2.60's Tune gives up over the death of an actor.
 
-    Ray 2.60's actor manager ends the whole experiment ("Caught unexpected exception") on other
-    errors of Ray's own: of an actor that Ray's memory monitor killed (`OutOfMemoryError`), or whose
-    answer was lost with its node.
+    Its actor manager ends the whole experiment ("Caught unexpected exception") on errors of Ray's
+    own that it does not know: of an actor that Ray's memory monitor killed (`OutOfMemoryError`), or
+    whose answer was lost with its node. They are told to it as `RayActorError`.
+
+    An actor that dies while it is made ready for another trial (`reuse_actors`) is told of twice,
+    by the actor and by its task: the first has the trial tried again, the second, which finds it
+    waiting for that, ends it for good. And the trial is kept for one that is being made ready, for
+    which no other actor is sought. So the second is left out, and the trial forgotten there.
     """
     import ray
     from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
 
     known = (ray.exceptions.RayActorError, ray.exceptions.RayTaskError)
-    original = getattr(RayActorManager, _METHOD)
+    actor_task_failed = RayActorManager._actor_task_failed
+    trial_task_failure = TuneController._trial_task_failure
 
-    def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+    def actor_task_failed_known(
+        manager: Any, tracked_actor_task: Any, exception: Exception
+    ) -> None:
         if isinstance(exception, ray.exceptions.RayError) and not isinstance(exception, known):
             exception = ray.exceptions.RayActorError(error_msg=str(exception))
-        original(manager, tracked_actor_task, exception)
+        actor_task_failed(manager, tracked_actor_task, exception)
 
-    setattr(RayActorManager, _METHOD, failed)
+    def trial_task_failure_once(controller: Any, trial: Any, exception: Exception) -> None:
+        controller._resetting_trials.discard(trial)
+        told = isinstance(exception, ray.exceptions.RayActorError)
+        if not (told and trial.status == Trial.PENDING):
+            trial_task_failure(controller, trial, exception)
+
+    RayActorManager._actor_task_failed = actor_task_failed_known
+    TuneController._trial_task_failure = trial_task_failure_once
     try:
         yield
     finally:
-        setattr(RayActorManager, _METHOD, original)
+        RayActorManager._actor_task_failed = actor_task_failed
+        TuneController._trial_task_failure = trial_task_failure

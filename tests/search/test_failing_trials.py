@@ -174,6 +174,47 @@ def _slow_to_end() -> Any:
     return fit
 
 
+def _dying_when_used_again(times: int, marks: Path) -> Any:
+    """A fit whose process dies, in the first so many, when it is made ready for another trial."""
+    path = str(marks)
+
+    def fit(config: Any, data: Any, seed: int, resources: Any, on_epoch: Any, state: Any) -> None:
+        import os
+        from pathlib import Path
+
+        import numpy as np
+        from ray.train._internal.session import _TrainSession
+
+        from fmnist_ray.training.checkpoint import Checkpoint
+        from fmnist_ray.training.contract import EpochEnd
+
+        reset = _TrainSession.reset  # Tune's actor calls it when it is used again
+
+        def dying(session: Any, *arguments: Any, **options: Any) -> Any:
+            with Path(path).open("a") as stream:
+                stream.write("reset\n")
+            if Path(path).read_text().count("reset") <= times:
+                os._exit(1)
+            return reset(session, *arguments, **options)
+
+        if reset.__name__ != dying.__name__:
+            _TrainSession.reset = dying
+        history = [{"epoch": 1, "validation_accuracy": 0.5, "seconds": 0.1}]
+        saved = Checkpoint(config.model_dump(), seed, list(history), {"w": np.ones(1)}, {})
+        on_epoch(EpochEnd(history[-1], lambda: saved))
+
+    return fit
+
+
+def test_a_process_that_dies_when_it_is_used_again_costs_no_trial(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    fit = _dying_when_used_again(2, tmp_path / "resets")
+    states = sweep_over(tmp_path / "run", fit, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    assert (tmp_path / "resets").read_text().count("reset") > 2
+    assert {state.status for state in states.values()} == {"complete"}, states
+
+
 def test_trials_that_tune_gives_up_are_begun_again(ray_cluster: None, tmp_path: Path) -> None:
     rates = [0.1, 0.2, 0.3, 0.4, 0.5]
     states = sweep_over(tmp_path / "run", _slow_to_end(), rates, max_epochs=1)
