@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install data tune test lint format clean
+.PHONY: help install data tune serve test lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -25,6 +25,9 @@ data: install  ## fetch and verify the data
 
 tune: install  ## the main job: search, retrain, score
 	$(BIN)/python -m fmnist_ray.tune
+
+serve: install  ## the web app, with the newest model
+	$(BIN)/python -m fmnist_ray.serve
 
 test: install  ## run the tests
 	$(BIN)/python -m pytest

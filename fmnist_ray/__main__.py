@@ -20,6 +20,8 @@ VERBS = {
     "compare": "set several records side by side: a table, figures, tests of every pair",
     "report": "make a record's report.html again",
     "predict": "label your own photographs",
+    "serve": "the web app and the REST service: label images, look at experiments",
+    "export": "write a model as ONNX, TorchScript or safetensors, with a model card",
     "doctor": "show what this machine offers and what would stop the verbs",
 }
 

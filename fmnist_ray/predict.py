@@ -129,23 +129,11 @@ def predict(
 
 def _model(record: str | None) -> tuple[Path, str, str]:
     """The folder of the model, which it is, and what to call it."""
-    from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE
-    from fmnist_ray.pretrained import PRETRAINED_FOLDER
+    from fmnist_ray.models.storage import DESCRIPTION_FILE
     from fmnist_ray.records import read_json
+    from fmnist_ray.training.scoring import model_folder
 
-    folder = PRETRAINED_FOLDER if record is None else Path(record)
-    if not folder.is_dir():
-        raise RequestError(
-            f"There is no record at --record {folder}: the folder does not exist. Name "
-            "results/NAME or results/NAME/units/ID, or leave --record out."
-        )
-    if not all((folder / file).is_file() for file in (DESCRIPTION_FILE, WEIGHTS_FILE)):
-        units = sorted(path.parent.name for path in folder.glob(f"units/*/{WEIGHTS_FILE}"))
-        also = f" Its units with one: {', '.join(units[:10])}." if units else ""
-        raise RequestError(
-            f"--record {folder} holds no model ({DESCRIPTION_FILE} and {WEIGHTS_FILE}). Name a "
-            f"record that does, such as results/NAME or results/NAME/units/ID.{also}"
-        )
+    folder = model_folder(record)
     description = read_json(folder / DESCRIPTION_FILE)
     architecture = description.get("architecture")
     kind = architecture.get("model", "model") if isinstance(architecture, dict) else "model"

@@ -65,15 +65,18 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def opened_image(path: Path) -> Iterator["Image.Image"]:
-    """An image file, its header read; whatever is wrong with it, now or when it is unpacked.
+def opened_image(source: Path | bytes) -> Iterator["Image.Image"]:
+    """An image, its header read; whatever is wrong with it, now or when it is unpacked.
+
+    Args:
+        source: An image file, or the content of one.
 
     Raises:
         PhotographError: The file cannot be read, is no image, damaged, or too large.
     """
     from PIL import Image, UnidentifiedImageError
 
-    content = _read_bytes(path)
+    content = _sized(source if isinstance(source, bytes) else _read_bytes(source))
     try:
         with warnings.catch_warnings():
             # Pillow warns of large images; here there is one limit, checked below.
@@ -103,9 +106,12 @@ def _read_bytes(path: Path) -> bytes:
         with os.fdopen(os.open(path, _FLAGS), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise PhotographError("it is no ordinary file")
-            content = stream.read(MAX_FILE_BYTES + 1)
+            return stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise PhotographError(f"it cannot be read ({error.strerror or error})") from None
+
+
+def _sized(content: bytes) -> bytes:
     if not content:
         raise PhotographError("it is empty")
     if len(content) > MAX_FILE_BYTES:

@@ -44,8 +44,11 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow h
 Floats = npt.NDArray[np.float32]
 
 
-def read_photograph(path: Path) -> Bytes:
+def read_photograph(source: Path | bytes) -> Bytes:
     """Reads an image file and brings it into Fashion-MNIST's form.
+
+    Args:
+        source: The file, or the content of one.
 
     Returns:
         uint8, (28, 28): the item bright on black. A file that has this form already, 28 x 28,
@@ -54,7 +57,7 @@ def read_photograph(path: Path) -> Bytes:
     Raises:
         PhotographError: The file cannot be read, is no image, is too large, or shows no item.
     """
-    with opened_image(path) as image:
+    with opened_image(source) as image:
         exact = _already_small(image)
         if exact is not None:
             return exact

@@ -139,7 +139,7 @@ def write_page(
         sentences=sentences,
         figures=figures,
         tables=tables,
-        configuration=list(_flat(run.get("config"))),
+        configuration=list(flat(run.get("config"))),
         circumstances=list(_circumstances(run)),
         files=list(_files(record.path)),
         version=as_mapping(run.get("versions")).get("fmnist_ray", ""),
@@ -266,12 +266,12 @@ def _read(path: Path, troubles: list[str]) -> dict[str, Any]:
         return {}
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """A configuration's settings; those of parts of it under names with dots, unset ones last."""
     for key, each in as_mapping(value).items():
         name = f"{prefix}{key}"
         if isinstance(each, Mapping) and each:
-            yield from _flat(each, f"{name}.")
+            yield from flat(each, f"{name}.")
         else:
             yield (
                 name,

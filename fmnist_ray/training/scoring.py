@@ -11,6 +11,7 @@ from fmnist_ray.dataset.progress import Progress, no_progress
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.evaluation.provenance import read_if_there
 from fmnist_ray.models.storage import DESCRIPTION_FILE, WEIGHTS_FILE, load_model
+from fmnist_ray.pretrained import PRETRAINED_FOLDER
 from fmnist_ray.records import Record
 
 _BATCH = 1000
@@ -82,6 +83,35 @@ def kept_answers(run: Record, unit: str | None = None) -> KeptAnswers | None:
     return KeptAnswers(str(model), found.label, found.probability)
 
 
+def model_folder(record: str | Path | None) -> Path:
+    """The folder that holds a model: a record's, a unit's or that of the package's own.
+
+    Args:
+        record: `results/NAME` or `results/NAME/units/ID`; None for the model that comes along.
+
+    Raises:
+        RequestError: There is none; the message says how to come by one.
+    """
+    if record is None:
+        return PRETRAINED_FOLDER
+    folder = Path(record)
+    if all((folder / file).is_file() for file in (DESCRIPTION_FILE, WEIGHTS_FILE)):
+        return folder
+    if (folder / "run.json").is_file():
+        require_model(Record(folder))
+    elif folder.absolute().parent.name == "units" and folder.is_dir():
+        require_model(Record(folder.absolute().parent.parent), folder.name)
+    elif not folder.is_dir():
+        raise RequestError(
+            f"There is no record at {folder}: the folder does not exist. Name results/NAME or "
+            "results/NAME/units/ID, or none for the model that comes with the package."
+        )
+    raise RequestError(
+        f"{folder} holds no model ({DESCRIPTION_FILE} and {WEIGHTS_FILE}). Name a record that "
+        "does, such as results/NAME or results/NAME/units/ID."
+    )
+
+
 def require_model(run: Record, unit: str | None = None) -> None:
     """Refuses, and says how to come by a model, where there is none.
 
@@ -116,7 +146,11 @@ def require_model(run: Record, unit: str | None = None) -> None:
         remedy = f"Go on with it: {resume}."
     else:
         remedy = f"Run `{verb}` again under another --name."
-    also = f" With --unit ID one of its units can be scored: {names}." if kept else ""
+    also = (
+        f" Its units with a model ({run.path}/units/ID; for evaluate, --unit ID): {names}."
+        if kept
+        else ""
+    )
     raise RequestError(f"{run.path} holds no model yet, its status is `{status}`. {remedy}{also}")
 
 

@@ -1,0 +1,247 @@
+"""Puts the service onto Ray Serve, takes it away again, and rolls out a new model."""
+
+import logging
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fmnist_ray.app.bundle import ModelBundle
+from fmnist_ray.app.guard import Access
+from fmnist_ray.app.place import Place
+from fmnist_ray.dispatch.plan import Node
+from fmnist_ray.errors import RequestError, WorkError
+from fmnist_ray.signals import undisturbed
+
+API_APP = "fmnist-api"
+PAGES_APP = "fmnist-pages"
+API_PREFIX = "/api"
+
+# Together below one CPU, so that the smallest machine can serve.
+_CLASSIFIER_CPUS = 0.5
+_API_CPUS = 0.25
+_PAGES_CPUS = 0.1
+# Bodies of so many requests may be in memory at a time; more of them wait outside.
+_ONGOING = 32
+_QUEUED = 400
+_HEALTH_PERIOD_S = 2.0
+_DRAIN_S = 10.0
+_ANSWER_SECONDS = 60.0
+_WATCH_SECONDS = 5.0
+_MISSED = 12  # looks in a row, a minute in all
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of the cluster the model gets.
+
+    Attributes:
+        replicas: Processes with the model.
+        gpus: Of each; fractions share one.
+    """
+
+    replicas: int
+    gpus: float
+
+
+def plan(nodes: Sequence[Node], replicas: int | None, gpus: float | None) -> Size:
+    """What the model gets.
+
+    Args:
+        nodes: Of the cluster.
+        replicas: Asked for; None for one.
+        gpus: Of each; None for a share of those that there are, at most one.
+
+    Raises:
+        RequestError: It can never fit.
+    """
+    count = replicas or 1
+    there = sum(node.gpus for node in nodes)
+    each = gpus if gpus is not None else min(1.0, round(there / count - 0.005, 2) if there else 0.0)
+    cpus = sum(node.cpus for node in nodes)
+    needed = count * _CLASSIFIER_CPUS + _API_CPUS + _PAGES_CPUS
+    if needed > cpus:
+        most = int((cpus - _API_CPUS - _PAGES_CPUS) / _CLASSIFIER_CPUS)
+        raise RequestError(
+            f"--replicas {count} needs {needed:g} CPUs, {_CLASSIFIER_CPUS:g} each and "
+            f"{_API_CPUS + _PAGES_CPUS:g} for the rest; there are {cpus:g}. Ask for at most {most}."
+        )
+    if count * each > there:
+        raise RequestError(
+            f"--replicas {count} with --gpus {each:g} needs {count * each:g} GPUs; there are "
+            f"{there:g}. Ask for fewer."
+        )
+    return Size(count, each)
+
+
+def running() -> Place | None:
+    """Where the service is that the connected cluster has; None if it has none."""
+    from ray import serve
+
+    if PAGES_APP not in serve.status().applications:
+        return None
+    place: Place = serve.get_app_handle(PAGES_APP).place.remote().result(timeout_s=_ANSWER_SECONDS)
+    return place
+
+
+def deploy(bundle: ModelBundle, size: Size, place: Place, results: Path) -> None:
+    """Puts the service onto the connected cluster, and waits for its first answer.
+
+    Raises:
+        WorkError: It could not be started.
+    """
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": place.host, "port": place.port},
+            logging_config=_logging(),
+        )
+    _run(_api(bundle, size, place.access), _pages(results, place))
+    _await_answer(place)
+
+
+def roll_out(bundle: ModelBundle, size: Size, place: Place) -> None:
+    """Puts a model in the place of the one that is there.
+
+    The new model's processes are started before the old ones go, which first finish what they
+    have: no request is lost.
+
+    Raises:
+        WorkError: The model could not be started; the old one stays.
+    """
+    _run(_api(bundle, size, place.access))
+
+
+def _api(bundle: ModelBundle, size: Size, access: Access) -> Any:
+    """The application that labels."""
+    from ray import serve
+
+    from fmnist_ray.app.deployments import Api, Classifier
+
+    classifier = serve.deployment(
+        Classifier,
+        name="Classifier",
+        num_replicas=size.replicas,
+        ray_actor_options={"num_cpus": _CLASSIFIER_CPUS, "num_gpus": size.gpus},
+        max_ongoing_requests=4,
+        health_check_period_s=_HEALTH_PERIOD_S,
+        graceful_shutdown_timeout_s=_DRAIN_S,
+    )
+    api = serve.deployment(
+        serve.ingress()(Api),
+        name="Api",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": _API_CPUS},
+        max_ongoing_requests=_ONGOING,
+        max_queued_requests=_QUEUED,
+        health_check_period_s=_HEALTH_PERIOD_S,
+        graceful_shutdown_timeout_s=_DRAIN_S,
+    )
+    return serve.RunTarget(
+        api.bind(classifier.bind(bundle), bundle.facts, access), API_APP, API_PREFIX, _logging()
+    )
+
+
+def _pages(results: Path, place: Place) -> Any:
+    """The application of the pages. It runs on this node, whose results folder it shows."""
+    import ray
+    from ray import serve
+
+    from fmnist_ray.app.deployments import Pages
+
+    here = f"node:{ray.util.get_node_ip_address()}"
+    pages = serve.deployment(
+        serve.ingress()(Pages),
+        name="Pages",
+        ray_actor_options={"num_cpus": _PAGES_CPUS, "resources": {here: 0.001}},
+        max_ongoing_requests=_ONGOING,
+        health_check_period_s=_HEALTH_PERIOD_S,
+    )
+    return serve.RunTarget(pages.bind(results.resolve(), place), PAGES_APP, "/", _logging())
+
+
+def _run(*applications: Any) -> None:
+    from ray import serve
+
+    try:
+        serve.run_many(list(applications))
+    except RuntimeError as error:
+        raise WorkError(f"The service could not be started: {str(error).strip()}") from error
+
+
+def _logging() -> dict[str, Any]:
+    return {"log_level": "WARNING", "enable_access_log": False}
+
+
+def _await_answer(place: Place) -> None:
+    begun = time.monotonic()
+    while (trouble := _trouble(place)) is not None:
+        if time.monotonic() - begun > _ANSWER_SECONDS:
+            raise WorkError(f"The service does not answer at {place.url}: {trouble}.")
+        time.sleep(0.1)
+
+
+def _trouble(place: Place) -> str | None:
+    """Why the service does not answer; None if it does."""
+    request = urllib.request.Request(f"{place.url}{API_PREFIX}/health")
+    if place.access.token is not None:
+        request.add_header("Authorization", f"Bearer {place.access.token}")
+    try:
+        urllib.request.urlopen(request, timeout=_ANSWER_SECONDS).close()
+    except (OSError, urllib.error.URLError) as error:
+        return str(error)
+    return None
+
+
+def watch(place: Place) -> None:
+    """Waits until Ctrl-C or SIGTERM.
+
+    Raises:
+        WorkError: The service ended by itself.
+    """
+    missed = 0
+    try:
+        while missed < _MISSED:
+            time.sleep(_WATCH_SECONDS)
+            trouble = _trouble(place)
+            missed = missed + 1 if trouble else 0
+            if missed == 1:
+                _log.warning("warning: the service does not answer: %s", trouble)
+    except KeyboardInterrupt:
+        return
+    raise WorkError(f"The service at {place.url} has not answered for a minute. Start it again.")
+
+
+@contextmanager
+def off_if_it_fails(always: bool) -> Iterator[None]:
+    """Takes the service off again after an error, or in any case."""
+    try:
+        yield
+    except BaseException:
+        with undisturbed():
+            take_off()
+        raise
+    if always:
+        with undisturbed():
+            take_off()
+
+
+def take_off() -> None:
+    """Takes the service off the connected cluster, and Ray Serve if nothing else is on it."""
+    from ray import serve
+
+    ours = [name for name in (PAGES_APP, API_APP) if name in serve.status().applications]
+    for name in ours:
+        serve.delete(name)
+    if not serve.status().applications:
+        serve.shutdown()
