@@ -8,6 +8,7 @@ many kills as are asked for. Exits with 1 if anything was lost. Fetch the data f
 """
 
 import shutil
+import signal
 import tempfile
 import time
 from collections import defaultdict
@@ -29,6 +30,10 @@ def main(
     kills: Annotated[int, typer.Option(help="Of the driver of one search.")] = 50,
 ) -> None:
     """Prints the table of faults and losses."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell gives that to what it starts in the background, and it would be handed on to the
+        # runs, which could not be interrupted then.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     console = Console()
     random = np.random.default_rng(seed)
     names = cases.split(",")

@@ -109,8 +109,9 @@ def serve(
     from fmnist_ray.app.bundle import newest_with_model, read_bundle
     from fmnist_ray.app.guard import LOOPBACK_NAMES, Access
     from fmnist_ray.app.place import Place, check_free
+    from fmnist_ray.dispatch.node_checks import check_nodes
     from fmnist_ray.dispatch.run_name import RunName
-    from fmnist_ray.dispatch.session import cluster_nodes, ray_session, started_here
+    from fmnist_ray.dispatch.session import cluster_nodes, is_local, ray_session, started_here
 
     if stop:
         with ray_session(address):
@@ -128,18 +129,25 @@ def serve(
     if console is not None:
         console.print(f"serving {bundle.name}: {bundle.facts['model']}", markup=False)
     begun = time.monotonic()
+    place = Place(host, port, Access(token, host))
+    if is_local(address):
+        place = check_free(place)  # before Ray takes its seconds to start
     with ray_session(address, RunName(VERB, bundle.name, str(bundle.facts["model"]))):
-        size = service.plan(cluster_nodes(), replicas, gpus)
+        nodes = cluster_nodes()
+        if not started_here():
+            check_nodes(nodes)
         running = service.running()
         if running is not None:
+            size = service.plan(nodes, replicas or service.replicas_running(), gpus)
             service.roll_out(bundle, size, running)
             return _summary(bundle, running)
-        where = check_free(Place(host, port, Access(token, host)))
+        size = service.plan(nodes, replicas, gpus)
+        place = check_free(place)
         with service.off_if_it_fails(always=started_here()):
-            service.deploy(bundle, size, where, Path(results))
+            service.deploy(bundle, size, place, Path(results))
             if console is not None:
                 console.print(f"ready after {time.monotonic() - begun:.1f} s", markup=False)
-            summary = _summary(bundle, where)
+            summary = _summary(bundle, place)
             if not started_here():
                 return summary
             print_summary(summary if as_json else _shown(summary), as_json)
@@ -149,7 +157,7 @@ def serve(
                     f"fmnist serve results/NAME --address {summary['cluster']}",
                     markup=False,
                 )
-            service.watch(where)
+            service.watch(place)
     return None
 
 

@@ -47,6 +47,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return record.path
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
 @pytest.mark.parametrize("folder", MODELS, indirect=True)
 def test_onnx_and_torchscript_say_what_torch_says(folder: Path) -> None:
     told = export(str(folder), "onnx,torchscript", quiet=True)

@@ -4,21 +4,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from fmnist_ray.app.classified import Classified, Probabilities
 from fmnist_ray.app.pictures import as_data_uri
 from fmnist_ray.dataset.arrays import CLASS_NAMES, Bytes
 
 _DIGITS = 6
-Probabilities = npt.NDArray[np.float32]
 
 
 def answers(
-    probability: Probabilities,
+    classified: Classified,
     images: Bytes,
     reasons: Mapping[int, str],
-    names: Sequence[str],
     *,
     members: bool,
     seen: bool,
@@ -26,13 +22,13 @@ def answers(
     """An entry for each image of a request.
 
     Args:
-        probability: Of each member, (members, n, 10).
+        classified: What the model says of them.
         images: As the network saw them, (n, 28, 28).
         reasons: Why images could not be used, by their places.
-        names: Of an ensemble's members; none for a single model.
         members: Whether to tell what each member says.
         seen: Whether to show what the network saw.
     """
+    names, probability = classified.members, classified.probability
     mean = probability.mean(axis=0)
     found: list[dict[str, Any]] = []
     for place, image in enumerate(images):

@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from fmnist_ray import __version__
-from fmnist_ray.app.answers import Probabilities, answers
+from fmnist_ray.app.answers import answers
+from fmnist_ray.app.classified import Classified
 from fmnist_ray.app.pictures import Preparation
 from fmnist_ray.app.uploads import (
     MAX_BODY_BYTES,
@@ -26,8 +27,11 @@ from fmnist_ray.app.uploads import (
 from fmnist_ray.dataset.arrays import CLASS_NAMES, Bytes
 from fmnist_ray.errors import WorkError
 
-Classify = Callable[[Bytes], Awaitable[Probabilities]]
-"""From images, uint8 (n, 28, 28), to what each member says, float32 (members, n, 10)."""
+Classify = Callable[[Bytes], Awaitable[Classified]]
+"""Asks the model about images, uint8 (n, 28, 28)."""
+
+Facts = Callable[[], Awaitable[Mapping[str, Any]]]
+"""Asks what the model is."""
 
 # Bodies above this size are unpacked so many at a time.
 _LARGE_BODY = 2**20
@@ -77,13 +81,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_api(classify: Classify, facts: Mapping[str, Any]) -> FastAPI:
-    """The application.
-
-    Args:
-        classify: Asks the model. Raises `WorkError` if it cannot be asked at the moment.
-        facts: What to tell of the model.
-    """
+def build_api(classify: Classify, facts: Facts) -> FastAPI:
+    """The application. Either argument raises `WorkError` if the model cannot be asked now."""
     app = FastAPIOffline(
         title="fmnist_ray",
         version=__version__,
@@ -93,7 +92,6 @@ def build_api(classify: Classify, facts: Mapping[str, Any]) -> FastAPI:
     )
     prepare = Preparation()
     large = asyncio.Semaphore(_LARGE_AT_A_TIME)
-    names = list(facts.get("members", ()))
 
     @app.post("/predict", summary="Label images", openapi_extra=_BODY, responses=_RESPONSES)
     async def predict(request: Request, members: bool = False, seen: bool = False) -> JSONResponse:
@@ -110,20 +108,20 @@ def build_api(classify: Classify, facts: Mapping[str, Any]) -> FastAPI:
             images, reasons = await prepare(items)
         if len(reasons) == len(items):
             raise RefusedRequest(422, _refusal(reasons))
-        probability = await classify(images)
-        found = answers(probability, images, reasons, names, members=members, seen=seen)
-        return JSONResponse({"model": facts["name"], "predictions": found})
+        classified = await classify(images)
+        found = answers(classified, images, reasons, members=members, seen=seen)
+        return JSONResponse({"model": classified.model, "predictions": found})
 
     @app.get("/model", summary="What answers")
     async def model() -> JSONResponse:
         """The model that answers: its record, kind, parameters, and how good it was."""
-        return JSONResponse({**facts, "classes": CLASS_NAMES, "version": __version__})
+        return JSONResponse({**await facts(), "classes": CLASS_NAMES, "version": __version__})
 
     @app.get("/health", summary="Whether it answers")
     async def health() -> JSONResponse:
         """Asks the model for one answer; status 503 if there is none."""
-        await classify(np.zeros((1, 28, 28), np.uint8))
-        return JSONResponse({"status": "ok", "model": facts["name"]})
+        classified = await classify(np.zeros((1, 28, 28), np.uint8))
+        return JSONResponse({"status": "ok", "model": classified.model})
 
     add_error_answers(app)
     return app

@@ -32,6 +32,11 @@ class ModelBundle:
     weights: bytes = field(repr=False)
     facts: Mapping[str, Any]
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of an ensemble's members."""
+        return tuple(self.facts["members"])
+
     def load(self) -> "nn.Module":
         """The model, ready to predict.
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ray import serve
@@ -12,14 +12,18 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from fmnist_ray.app.answers import Probabilities
 from fmnist_ray.app.api import build_api
 from fmnist_ray.app.bundle import ModelBundle
+from fmnist_ray.app.bundle_store import fetch_bundle
+from fmnist_ray.app.classified import Classified
 from fmnist_ray.app.guard import Access, Guard
 from fmnist_ray.app.pages import LOGIN, build_pages
 from fmnist_ray.app.place import Place
 from fmnist_ray.dataset.arrays import Bytes
 from fmnist_ray.errors import WorkError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # A batch is what has come in while the last one was worked on; nobody waits for more to come.
 _BATCH_IMAGES = 256
@@ -33,26 +37,44 @@ _PATIENCE_S = 30.0
 class Classifier:
     """The model in a process of its own.
 
-    Args:
-        bundle: The model.
+    Ray Serve calls `reconfigure` before the first request and for each model that is rolled out.
     """
 
-    def __init__(self, bundle: ModelBundle) -> None:
+    def __init__(self) -> None:
         import torch
-
-        from fmnist_ray.training.predict import predict_members
 
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.set_num_threads(1)
-        self._module = bundle.load().to(self._device)
-        # The first pass lays kernels out anew and takes many times as long as others.
-        predict_members(self._module, np.zeros((1, 28, 28), np.uint8), device=self._device)
+        self._served: tuple[ModelBundle, nn.Module] | None = None
 
-    def classify(self, images: Bytes) -> Probabilities:
-        """What each member says of images: float32 (members, n, 10)."""
+    async def reconfigure(self, config: Mapping[str, str]) -> None:
+        """Takes another model; the one that is there answers until it is loaded."""
+        self._served = await asyncio.to_thread(self._load, config["model"])
+
+    def _load(self, key: str) -> "tuple[ModelBundle, nn.Module]":
         from fmnist_ray.training.predict import predict_members
 
-        return predict_members(self._module, images, device=self._device)
+        bundle = fetch_bundle(key)
+        module = bundle.load().to(self._device)
+        # The first pass lays kernels out anew and takes many times as long as others.
+        predict_members(module, np.zeros((1, 28, 28), np.uint8), device=self._device)
+        return bundle, module
+
+    def _current(self) -> "tuple[ModelBundle, nn.Module]":
+        assert self._served is not None  # Ray Serve has called `reconfigure`
+        return self._served
+
+    def classify(self, images: Bytes) -> Classified:
+        """What the model says of images, uint8 (n, 28, 28)."""
+        from fmnist_ray.training.predict import predict_members
+
+        bundle, module = self._current()
+        probability = predict_members(module, images, device=self._device)
+        return Classified(bundle.name, bundle.members, probability)
+
+    def facts(self) -> Mapping[str, Any]:
+        """What people are told of the model."""
+        return self._current()[0].facts
 
 
 class Pages:
@@ -79,23 +101,30 @@ class Api:
 
     Args:
         classifier: Handle of the model's deployment.
-        facts: What to tell of the model.
         access: Who may ask.
     """
 
-    def __init__(
-        self, classifier: DeploymentHandle, facts: Mapping[str, Any], access: Access
-    ) -> None:
-        self._classifier, self._facts, self._access = classifier, facts, access
+    def __init__(self, classifier: DeploymentHandle, access: Access) -> None:
+        self._classifier, self._access = classifier, access
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return Guard(build_api(self._classify, self._facts), self._access)
 
-    async def _classify(self, images: Bytes) -> Probabilities:
-        """As many batches as it takes: float32 (members, n, 10)."""
-        cuts = range(0, len(images), _BATCH_IMAGES)
-        parts = [self._ask(images[start : start + _BATCH_IMAGES]) for start in cuts]
-        return np.concatenate(await asyncio.gather(*parts), axis=1)
+    async def _facts(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = await self._asked("facts")
+        return found
+
+    async def _classify(self, images: Bytes) -> Classified:
+        """As many batches as it takes, all by one model."""
+        while True:
+            cuts = range(0, len(images), _BATCH_IMAGES)
+            parts: list[Classified] = await asyncio.gather(
+                *(self._batched(images[start : start + _BATCH_IMAGES]) for start in cuts)
+            )
+            model, members, _ = parts[0]
+            if all((part.model, part.members) == (model, members) for part in parts):
+                probability = np.concatenate([part.probability for part in parts], axis=1)
+                return Classified(model, members, probability)
 
     @serve.batch(  # type: ignore[untyped-decorator]
         max_batch_size=_BATCH_IMAGES,
@@ -103,20 +132,19 @@ class Api:
         max_concurrent_batches=_CONCURRENT_BATCHES,
         batch_size_fn=lambda parts: sum(len(part) for part in parts),
     )
-    async def _ask(self, parts: list[Bytes]) -> list[Probabilities]:
+    async def _batched(self, parts: list[Bytes]) -> list[Classified]:
         """One call of the model for the images of several requests."""
-        probability = await self._reached(np.concatenate(parts))
+        model, members, probability = await self._asked("classify", np.concatenate(parts))
         ends = np.cumsum([len(part) for part in parts])[:-1]
-        return np.split(probability, ends, axis=1)
+        return [Classified(model, members, part) for part in np.split(probability, ends, axis=1)]
 
-    async def _reached(self, images: Bytes) -> Probabilities:
+    async def _asked(self, method: str, *arguments: Any) -> Any:
         """Asks again if a replica of the model dies over it: an answer changes nothing."""
         trouble: Exception | None = None
         for tried in range(_TRIES):
             try:
                 async with asyncio.timeout(_PATIENCE_S):
-                    found: Probabilities = await self._classifier.classify.remote(images)
-                    return found
+                    return await getattr(self._classifier, method).remote(*arguments)
             except (
                 RayActorError,
                 BackPressureError,

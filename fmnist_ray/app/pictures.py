@@ -20,8 +20,8 @@ _TURN = 8
 _THREADS = 2
 # Above this many pixels images are unpacked one at a time: they take up to 8 bytes for each.
 _LARGE_PIXELS = 8_000_000
-# Packed as well as can be, so many bytes may hold that much.
-_MAYBE_LARGE_BYTES = 1000
+# Up to this many, an image is unpacked in less time than another thread takes to begin.
+_SMALL_PIXELS = 64 * 64
 
 
 class Preparation:
@@ -38,8 +38,8 @@ class Preparation:
             uint8 (n, 28, 28), black where an image cannot be used, and the reasons for that by
             the images' places.
         """
-        if all(isinstance(item, np.ndarray) for item in items):
-            return np.stack([np.asarray(item, np.uint8) for item in items]), {}
+        if len(items) <= _TURN and all(_is_small(item) for item in items):
+            return self._prepare(items)
         loop = asyncio.get_running_loop()
         parts: list[Bytes] = []
         reasons: dict[int, str] = {}
@@ -63,12 +63,19 @@ class Preparation:
     def _prepared(self, item: Item) -> Bytes:
         if not isinstance(item, bytes):
             return item
-        large = len(item) > _MAYBE_LARGE_BYTES and _pixels(item) > _LARGE_PIXELS
-        with self._large if large else nullcontext():
+        with self._large if _pixels(item) > _LARGE_PIXELS else nullcontext():
             return read_photograph(item)
 
 
+def _is_small(item: Item) -> bool:
+    try:
+        return not isinstance(item, bytes) or _pixels(item) <= _SMALL_PIXELS
+    except PhotographError:
+        return False
+
+
 def _pixels(content: bytes) -> int:
+    """What the header claims."""
     with opened_image(content) as image:
         return image.width * image.height
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fmnist_ray import __version__
 from fmnist_ray.app.bundle import ModelBundle
+from fmnist_ray.app.bundle_store import forget_bundles, keep_bundle
 from fmnist_ray.app.guard import Access
 from fmnist_ray.app.place import Place
 from fmnist_ray.dispatch.plan import Node
@@ -21,6 +23,7 @@ from fmnist_ray.signals import undisturbed
 API_APP = "fmnist-api"
 PAGES_APP = "fmnist-pages"
 API_PREFIX = "/api"
+_CLASSIFIER = "Classifier"
 
 # Together below one CPU, so that the smallest machine can serve.
 _CLASSIFIER_CPUS = 0.5
@@ -90,6 +93,14 @@ def running() -> Place | None:
     return place
 
 
+def replicas_running() -> int:
+    """Processes with the model that the running service has."""
+    from ray import serve
+
+    found = serve.status().applications[API_APP].deployments[_CLASSIFIER].replica_states
+    return max(1, int(sum(found.values())))
+
+
 def deploy(bundle: ModelBundle, size: Size, place: Place, results: Path) -> None:
     """Puts the service onto the connected cluster, and waits for its first answer.
 
@@ -106,33 +117,38 @@ def deploy(bundle: ModelBundle, size: Size, place: Place, results: Path) -> None
             http_options={"host": place.host, "port": place.port},
             logging_config=_logging(),
         )
-    _run(_api(bundle, size, place.access), _pages(results, place))
+    key = keep_bundle(bundle)
+    _run(_api(key, size, place.access), _pages(results, place))
     _await_answer(place)
 
 
 def roll_out(bundle: ModelBundle, size: Size, place: Place) -> None:
     """Puts a model in the place of the one that is there.
 
-    The new model's processes are started before the old ones go, which first finish what they
-    have: no request is lost.
+    Its processes load the new model beside the old one, which answers until then: no request is
+    lost, and none has to wait.
 
     Raises:
-        WorkError: The model could not be started; the old one stays.
+        RequestError: The model cannot be loaded; the old one stays.
     """
-    _run(_api(bundle, size, place.access))
+    bundle.load()  # what cannot be loaded here would end the processes that are to load it
+    key = keep_bundle(bundle)
+    _run(_api(key, size, place.access))
+    forget_bundles(kept=key)
 
 
-def _api(bundle: ModelBundle, size: Size, access: Access) -> Any:
-    """The application that labels."""
+def _api(key: str, size: Size, access: Access) -> Any:
+    """The application that labels, by the model of a key."""
     from ray import serve
 
     from fmnist_ray.app.deployments import Api, Classifier
 
     classifier = serve.deployment(
         Classifier,
-        name="Classifier",
+        name=_CLASSIFIER,
         num_replicas=size.replicas,
         ray_actor_options={"num_cpus": _CLASSIFIER_CPUS, "num_gpus": size.gpus},
+        user_config={"model": key},
         max_ongoing_requests=4,
         health_check_period_s=_HEALTH_PERIOD_S,
         graceful_shutdown_timeout_s=_DRAIN_S,
@@ -147,9 +163,10 @@ def _api(bundle: ModelBundle, size: Size, access: Access) -> Any:
         health_check_period_s=_HEALTH_PERIOD_S,
         graceful_shutdown_timeout_s=_DRAIN_S,
     )
-    return serve.RunTarget(
-        api.bind(classifier.bind(bundle), bundle.facts, access), API_APP, API_PREFIX, _logging()
-    )
+    for deployment in (classifier, api):
+        # The same code: what is there already is told of the new model, and not started anew.
+        deployment._version = __version__
+    return serve.RunTarget(api.bind(classifier.bind(), access), API_APP, API_PREFIX, _logging())
 
 
 def _pages(results: Path, place: Place) -> Any:
@@ -243,5 +260,6 @@ def take_off() -> None:
     ours = [name for name in (PAGES_APP, API_APP) if name in serve.status().applications]
     for name in ours:
         serve.delete(name)
+    forget_bundles()
     if not serve.status().applications:
         serve.shutdown()

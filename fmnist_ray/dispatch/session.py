@@ -42,7 +42,7 @@ def ray_session(
     """
     import ray
 
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    address = _resolved(address)
     _check_listening(address)
     if ray.is_initialized():  # the caller's own session, from Python: use it and leave it open
         say_where(run, console)
@@ -53,6 +53,15 @@ def ray_session(
         with terminable():  # again, since Ray has set a handler of its own
             say_where(run, console)
             yield _dashboard()
+
+
+def is_local(address: str | None) -> bool:
+    """Whether `ray_session` starts Ray here for an address, or uses the caller's own session."""
+    return _resolved(address) == "local"
+
+
+def _resolved(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def _join(address: str, run: RunName | None) -> None:

@@ -5,17 +5,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from fmnist_ray.app.api import build_api
+from fmnist_ray.app.api import Classify, build_api
 from fmnist_ray.app.bundle import ModelBundle, read_bundle
+from fmnist_ray.app.classified import Classified
 from fmnist_ray.dataset.sample import load_sample
 from fmnist_ray.models.config import EnsembleConfig, ModelConfig
 from fmnist_ray.models.storage import ensemble_weights, save_model
@@ -26,22 +28,30 @@ from tests.conftest import ROOT
 TEST = load_sample().test
 
 
-def classifier_of(bundle: ModelBundle) -> Callable[[np.ndarray], Awaitable[np.ndarray]]:
+def classifier_of(bundle: ModelBundle) -> Classify:
     """Asks the model in this process."""
     module = bundle.load()
 
-    async def classify(images: np.ndarray) -> np.ndarray:
-        return predict_members(module, images)
+    async def classify(images: np.ndarray) -> Classified:
+        return Classified(bundle.name, bundle.members, predict_members(module, images))
 
     return classify
+
+
+def api_of(bundle: ModelBundle, classify: Classify | None = None) -> TestClient:
+    """The REST service of a model."""
+
+    async def facts() -> Mapping[str, Any]:
+        return bundle.facts
+
+    app = build_api(classify or classifier_of(bundle), facts)
+    return TestClient(app, raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="session")
 def api() -> TestClient:
     """The REST service of the CNN that comes with the package."""
-    bundle = read_bundle(None)
-    app = build_api(classifier_of(bundle), bundle.facts)
-    return TestClient(app, raise_server_exceptions=False)
+    return api_of(read_bundle(None))
 
 
 @pytest.fixture(scope="session")

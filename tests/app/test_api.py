@@ -14,13 +14,13 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from fmnist_ray.app import uploads
-from fmnist_ray.app.api import build_api
 from fmnist_ray.app.bundle import read_bundle
+from fmnist_ray.app.classified import Classified
 from fmnist_ray.dataset.arrays import CLASS_NAMES
 from fmnist_ray.errors import WorkError
 from fmnist_ray.models.storage import load_model
 from fmnist_ray.training.predict import predict
-from tests.app.conftest import TEST, classifier_of
+from tests.app.conftest import TEST, api_of
 
 
 def png(image: np.ndarray) -> bytes:
@@ -106,8 +106,7 @@ def test_a_photograph_is_prepared_whichever_way_its_ground_is(
 
 
 def test_an_ensemble_tells_how_its_members_voted(ensemble_folder: Path) -> None:
-    bundle = read_bundle(ensemble_folder)
-    api = TestClient(build_api(classifier_of(bundle), bundle.facts))
+    api = api_of(read_bundle(ensemble_folder))
     images = TEST.images[:20]
     found = predictions(api.post("/predict?members=true", json={"images": images.tolist()}))
     module, _ = load_model(ensemble_folder)
@@ -268,11 +267,10 @@ def test_its_page_of_the_api_needs_no_network(api: TestClient) -> None:
 
 
 def test_a_model_that_is_away_is_answered_with_try_again() -> None:
-    async def away(images: np.ndarray) -> np.ndarray:
+    async def away(images: np.ndarray) -> Classified:
         raise WorkError("The model cannot be reached. Send the request again.")
 
-    bundle = read_bundle(None)
-    api = TestClient(build_api(away, bundle.facts), raise_server_exceptions=False)
+    api = api_of(read_bundle(None), away)
     for answer in (api.get("/health"), api.post("/predict", files={"image": png(TEST.images[0])})):
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"
@@ -280,10 +278,10 @@ def test_a_model_that_is_away_is_answered_with_try_again() -> None:
 
 
 def test_an_error_of_its_own_tells_nothing_of_its_inside() -> None:
-    async def broken(images: np.ndarray) -> np.ndarray:
+    async def broken(images: np.ndarray) -> Classified:
         raise KeyError("a secret path")
 
-    api = TestClient(build_api(broken, read_bundle(None).facts), raise_server_exceptions=False)
+    api = api_of(read_bundle(None), broken)
     answer = api.post("/predict", files={"image": png(TEST.images[0])})
     assert answer.status_code == 500
     assert "secret" not in answer.text
