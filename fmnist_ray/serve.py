@@ -139,7 +139,7 @@ def serve(
         running = service.running()
         if running is not None:
             size = service.plan(nodes, replicas or service.replicas_running(), gpus)
-            service.roll_out(bundle, size, running)
+            service.roll_out(bundle, size)
             return _summary(bundle, running)
         size = service.plan(nodes, replicas, gpus)
         place = check_free(place)

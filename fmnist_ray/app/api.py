@@ -33,9 +33,10 @@ Classify = Callable[[Bytes], Awaitable[Classified]]
 Facts = Callable[[], Awaitable[Mapping[str, Any]]]
 """Asks what the model is."""
 
-# Bodies above this size are unpacked so many at a time.
+# Bodies above this size are read, and then unpacked, so many at a time.
 _LARGE_BODY = 2**20
-_LARGE_AT_A_TIME = 2
+_LARGE_READ = 16
+_LARGE_UNPACKED = 2
 _RETRY_SECONDS = 1
 _log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def build_api(classify: Classify, facts: Facts) -> FastAPI:
         redoc_url=None,
     )
     prepare = Preparation()
-    large = asyncio.Semaphore(_LARGE_AT_A_TIME)
+    reading, unpacking = asyncio.Semaphore(_LARGE_READ), asyncio.Semaphore(_LARGE_UNPACKED)
 
     @app.post("/predict", summary="Label images", openapi_extra=_BODY, responses=_RESPONSES)
     async def predict(request: Request, members: bool = False, seen: bool = False) -> JSONResponse:
@@ -102,8 +103,11 @@ def build_api(classify: Classify, facts: Facts) -> FastAPI:
         `members=true` it tells what each member of an ensemble says, with `seen=true` the 28 x 28
         pixels that the network saw, as a data URI.
         """
-        body = await read_body(request)
-        async with large if len(body) > _LARGE_BODY else nullcontext():
+        declared = request.headers.get("content-length", "")
+        small = declared.isdecimal() and int(declared) <= _LARGE_BODY
+        async with nullcontext() if small else reading:
+            body = await read_body(request)
+        async with nullcontext() if small else unpacking:
             items = await parse_images(body, request.headers)
             images, reasons = await prepare(items)
         if len(reasons) == len(items):

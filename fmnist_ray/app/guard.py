@@ -45,12 +45,12 @@ class Guard:
     Args:
         app: What is guarded.
         access: Who may.
-        login: Path of a page that asks for the token, to which pages are sent; None answers all
-            requests with 401.
+        login: Path of a page that asks for the token, to which browsers are sent.
+        api: Prefix of what answers with 401 instead.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, login: str | None = None) -> None:
-        self._app, self._token, self._login = app, access.token, login
+    def __init__(self, app: ASGIApp, access: Access, login: str, api: str) -> None:
+        self._app, self._token, self._login, self._api = app, access.token, login, api
         self._hosts = access.names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +69,8 @@ class Guard:
         if self._token is None or self._open(scope) or self._right(_presented(headers)):
             await self._app(scope, receive, _with_headers(send))
             return
-        if self._login is not None and "text/html" in headers.get(b"accept", ""):
+        wants_page = "text/html" in headers.get(b"accept", "")
+        if wants_page and not str(scope["path"]).startswith(self._api):
             await _redirect(send, self._login)
             return
         await _answer(
@@ -81,7 +82,7 @@ class Guard:
 
     def _open(self, scope: Scope) -> bool:
         path = str(scope["path"])
-        return self._login is not None and (path == self._login or path.startswith("/static/"))
+        return path == self._login or path.startswith("/static/")
 
     def _right(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), (self._token or "").encode())

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from fmnist_ray.app.guard import Access
 from fmnist_ray.errors import RequestError
 
+API_PREFIX = "/api"
+_BACKLOG = 1024
+
 
 @dataclass(frozen=True)
 class Place:
@@ -34,11 +37,8 @@ def check_free(place: Place) -> Place:
     Raises:
         RequestError: The host is no interface of this machine, or the port is taken.
     """
-    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((place.host, place.port))
+        with listen(place) as probe:
             return replace(place, port=int(probe.getsockname()[1]))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -46,3 +46,13 @@ def check_free(place: Place) -> Place:
             f"The service cannot listen on --host {place.host} --port {place.port}: {reason}. "
             "Choose another --port, or a --host of this machine."
         ) from None
+
+
+def listen(place: Place) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        OSError: It cannot.
+    """
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    return socket.create_server((place.host, place.port), family=family, backlog=_BACKLOG)

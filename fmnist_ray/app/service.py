@@ -1,6 +1,7 @@
 """Puts the service onto Ray Serve, takes it away again, and rolls out a new model."""
 
 import logging
+import math
 import time
 import urllib.error
 import urllib.request
@@ -14,24 +15,18 @@ from typing import Any
 from fmnist_ray import __version__
 from fmnist_ray.app.bundle import ModelBundle
 from fmnist_ray.app.bundle_store import forget_bundles, keep_bundle
-from fmnist_ray.app.guard import Access
-from fmnist_ray.app.place import Place
+from fmnist_ray.app.place import API_PREFIX, Place
 from fmnist_ray.dispatch.plan import Node
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.signals import undisturbed
 
-API_APP = "fmnist-api"
-PAGES_APP = "fmnist-pages"
-API_PREFIX = "/api"
+APP = "fmnist"
 _CLASSIFIER = "Classifier"
 
 # Together below one CPU, so that the smallest machine can serve.
 _CLASSIFIER_CPUS = 0.5
-_API_CPUS = 0.25
-_PAGES_CPUS = 0.1
-# Bodies of so many requests may be in memory at a time; more of them wait outside.
-_ONGOING = 32
-_QUEUED = 400
+_GATEWAY_CPUS = 0.35
+_ONGOING_BATCHES = 4
 _HEALTH_PERIOD_S = 2.0
 _DRAIN_S = 10.0
 _ANSWER_SECONDS = 60.0
@@ -66,14 +61,14 @@ def plan(nodes: Sequence[Node], replicas: int | None, gpus: float | None) -> Siz
     """
     count = replicas or 1
     there = sum(node.gpus for node in nodes)
-    each = gpus if gpus is not None else min(1.0, round(there / count - 0.005, 2) if there else 0.0)
+    each = gpus if gpus is not None else min(1.0, math.floor(100 * there / count) / 100)
     cpus = sum(node.cpus for node in nodes)
-    needed = count * _CLASSIFIER_CPUS + _API_CPUS + _PAGES_CPUS
+    needed = count * _CLASSIFIER_CPUS + _GATEWAY_CPUS
     if needed > cpus:
-        most = int((cpus - _API_CPUS - _PAGES_CPUS) / _CLASSIFIER_CPUS)
+        most = int((cpus - _GATEWAY_CPUS) / _CLASSIFIER_CPUS)
         raise RequestError(
             f"--replicas {count} needs {needed:g} CPUs, {_CLASSIFIER_CPUS:g} each and "
-            f"{_API_CPUS + _PAGES_CPUS:g} for the rest; there are {cpus:g}. Ask for at most {most}."
+            f"{_GATEWAY_CPUS:g} for the rest; there are {cpus:g}. Ask for at most {most}."
         )
     if count * each > there:
         raise RequestError(
@@ -87,22 +82,30 @@ def running() -> Place | None:
     """Where the service is that the connected cluster has; None if it has none."""
     from ray import serve
 
-    if PAGES_APP not in serve.status().applications:
+    if APP not in serve.status().applications:
         return None
-    place: Place = serve.get_app_handle(PAGES_APP).place.remote().result(timeout_s=_ANSWER_SECONDS)
+    place: Place = _gateway().place.remote().result(timeout_s=_ANSWER_SECONDS)
     return place
+
+
+def _gateway() -> Any:
+    from ray import serve
+
+    return serve.get_app_handle(APP)
 
 
 def replicas_running() -> int:
     """Processes with the model that the running service has."""
     from ray import serve
 
-    found = serve.status().applications[API_APP].deployments[_CLASSIFIER].replica_states
+    found = serve.status().applications[APP].deployments[_CLASSIFIER].replica_states
     return max(1, int(sum(found.values())))
 
 
 def deploy(bundle: ModelBundle, size: Size, place: Place, results: Path) -> None:
     """Puts the service onto the connected cluster, and waits for its first answer.
+
+    Its pages run on this node, whose results folder they show.
 
     Raises:
         WorkError: It could not be started.
@@ -112,18 +115,13 @@ def deploy(bundle: ModelBundle, size: Size, place: Place, results: Path) -> None
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": place.host, "port": place.port},
-            logging_config=_logging(),
-        )
-    key = keep_bundle(bundle)
-    _run(_api(key, size, place.access), _pages(results, place))
+        serve.start(proxy_location="Disabled", logging_config=_logging())
+    _run(keep_bundle(bundle), size, place, results.resolve())
     _await_answer(place)
 
 
-def roll_out(bundle: ModelBundle, size: Size, place: Place) -> None:
-    """Puts a model in the place of the one that is there.
+def roll_out(bundle: ModelBundle, size: Size) -> None:
+    """Puts a model in the place of the one that the running service has.
 
     Its processes load the new model beside the old one, which answers until then: no request is
     lost, and none has to wait.
@@ -133,65 +131,41 @@ def roll_out(bundle: ModelBundle, size: Size, place: Place) -> None:
     """
     bundle.load()  # what cannot be loaded here would end the processes that are to load it
     key = keep_bundle(bundle)
-    _run(_api(key, size, place.access))
+    gateway = _gateway()
+    _run(key, size, gateway.place.remote().result(), gateway.results.remote().result())
     forget_bundles(kept=key)
 
 
-def _api(key: str, size: Size, access: Access) -> Any:
-    """The application that labels, by the model of a key."""
+def _run(key: str, size: Size, place: Place, results: Path) -> None:
+    """Starts the service, or changes what runs already, with the model of a key."""
+    import ray
     from ray import serve
 
-    from fmnist_ray.app.deployments import Api, Classifier
+    from fmnist_ray.app.deployments import Classifier, Gateway
 
+    common = {"health_check_period_s": _HEALTH_PERIOD_S, "graceful_shutdown_timeout_s": _DRAIN_S}
     classifier = serve.deployment(
         Classifier,
         name=_CLASSIFIER,
         num_replicas=size.replicas,
         ray_actor_options={"num_cpus": _CLASSIFIER_CPUS, "num_gpus": size.gpus},
         user_config={"model": key},
-        max_ongoing_requests=4,
-        health_check_period_s=_HEALTH_PERIOD_S,
-        graceful_shutdown_timeout_s=_DRAIN_S,
+        max_ongoing_requests=_ONGOING_BATCHES,
+        **common,
     )
-    api = serve.deployment(
-        serve.ingress()(Api),
-        name="Api",
-        num_replicas=1,
-        ray_actor_options={"num_cpus": _API_CPUS},
-        max_ongoing_requests=_ONGOING,
-        max_queued_requests=_QUEUED,
-        health_check_period_s=_HEALTH_PERIOD_S,
-        graceful_shutdown_timeout_s=_DRAIN_S,
+    here = f"node:{ray.util.get_node_ip_address()}"
+    gateway = serve.deployment(
+        Gateway,
+        name="Gateway",
+        ray_actor_options={"num_cpus": _GATEWAY_CPUS, "resources": {here: 0.001}},
+        **common,
     )
-    for deployment in (classifier, api):
+    for deployment in (classifier, gateway):
         # The same code: what is there already is told of the new model, and not started anew.
         deployment._version = __version__
-    return serve.RunTarget(api.bind(classifier.bind(), access), API_APP, API_PREFIX, _logging())
-
-
-def _pages(results: Path, place: Place) -> Any:
-    """The application of the pages. It runs on this node, whose results folder it shows."""
-    import ray
-    from ray import serve
-
-    from fmnist_ray.app.deployments import Pages
-
-    here = f"node:{ray.util.get_node_ip_address()}"
-    pages = serve.deployment(
-        serve.ingress()(Pages),
-        name="Pages",
-        ray_actor_options={"num_cpus": _PAGES_CPUS, "resources": {here: 0.001}},
-        max_ongoing_requests=_ONGOING,
-        health_check_period_s=_HEALTH_PERIOD_S,
-    )
-    return serve.RunTarget(pages.bind(results.resolve(), place), PAGES_APP, "/", _logging())
-
-
-def _run(*applications: Any) -> None:
-    from ray import serve
-
+    application = gateway.bind(classifier.bind(), results, place)
     try:
-        serve.run_many(list(applications))
+        serve.run(application, name=APP, route_prefix=None, logging_config=_logging())
     except RuntimeError as error:
         raise WorkError(f"The service could not be started: {str(error).strip()}") from error
 
@@ -257,9 +231,8 @@ def take_off() -> None:
     """Takes the service off the connected cluster, and Ray Serve if nothing else is on it."""
     from ray import serve
 
-    ours = [name for name in (PAGES_APP, API_APP) if name in serve.status().applications]
-    for name in ours:
-        serve.delete(name)
-    forget_bundles()
+    if APP in serve.status().applications:
+        serve.delete(APP)
+        forget_bundles()
     if not serve.status().applications:
         serve.shutdown()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+import psutil
 from rich.console import Console
 
 from fmnist_ray.dispatch.plan import Node
@@ -107,13 +108,18 @@ def _show_token_at_home(address: str) -> None:
     Ray does so by itself for `auto` alone. To other machines it is shown when a person asks for
     that (RAY_AUTH_MODE=token), since whoever has it may run code on the person's own clusters.
     """
-    host = address.rpartition(":")[0]
-    if host not in ("127.0.0.1", "localhost") or _AUTH_MODE in os.environ:
+    if _AUTH_MODE in os.environ or address.rpartition(":")[0].strip("[]") not in _own_addresses():
         return
     raylet: Any = import_module("ray._raylet")
     if raylet.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
         os.environ[_AUTH_MODE] = "token"
         raylet.Config.initialize("")  # Ray has read the environment when it was imported
+
+
+def _own_addresses() -> set[str]:
+    """Those of this machine's interfaces, and its name for itself."""
+    interfaces = psutil.net_if_addrs().values()
+    return {"localhost"} | {each.address for several in interfaces for each in several}
 
 
 @contextmanager

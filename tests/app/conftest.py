@@ -22,6 +22,7 @@ from fmnist_ray.dataset.sample import load_sample
 from fmnist_ray.models.config import EnsembleConfig, ModelConfig
 from fmnist_ray.models.storage import ensemble_weights, save_model
 from fmnist_ray.models.torch_models import build_model
+from fmnist_ray.pretrained import PRETRAINED_FOLDER
 from fmnist_ray.training.predict import predict_members
 from tests.conftest import ROOT
 
@@ -111,5 +112,5 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service with the CNN that comes along, and the reference records to look at."""
     results = tmp_path_factory.mktemp("served")
     shutil.copytree(ROOT / "results" / "reference", results / "reference")
-    with served(results) as running:
+    with served(results, str(PRETRAINED_FOLDER)) as running:
         yield running

@@ -227,7 +227,7 @@ def test_experiments_are_sorted_found_opened_and_compared(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_contain_text("reference/train-cnn-torch")
     expect(page.locator(".confusion tbody tr")).to_have_count(10)
     expect(page.locator("#chart .trace.scatter")).to_have_count(1)
-    page.get_by_label("Figure").select_option("train_loss")
+    page.get_by_role("combobox", name="Figure").select_option("train_loss")
     expect(page.locator("#chart")).to_contain_text("training loss (nats)")
     _no_sideways_scroll(page)
 
@@ -255,7 +255,7 @@ def test_a_running_search_advances_by_itself(browser: Browser, service: Service)
         assert ended == sorted(ended)
         expect(page.locator("h1 .status")).to_have_text("complete", timeout=120_000)
         assert page.locator("#chart .trace.scatter").count() >= 1
-        page.get_by_role("link", name="The report").click()
+        page.get_by_role("link", name="The report").click(timeout=60_000)
         expect(page.get_by_role("heading", level=1)).to_contain_text("night")
     finally:
         assert search.wait(120) == 0

@@ -12,12 +12,12 @@ from fmnist_ray.app.guard import COOKIE, Access, Guard
 TOKEN = "a-good-token"
 
 
-def _client(token: str | None, host: str = "0.0.0.0", login: str | None = "/login") -> TestClient:
+def _client(token: str | None, host: str = "0.0.0.0") -> TestClient:
     def page(request: Request) -> PlainTextResponse:
         return PlainTextResponse(f"inside {request.url.query}")
 
     app = Starlette(routes=[Route("/{path:path}", page)])
-    guarded = Guard(app, Access(token, host), login)
+    guarded = Guard(app, Access(token, host), "/login", "/api")
     return TestClient(guarded, base_url="http://localhost:8000", follow_redirects=False)
 
 
@@ -62,7 +62,7 @@ def test_browsers_are_sent_to_the_page_that_asks_for_the_token() -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
     assert client.get("/login").status_code == 200
     assert client.get("/static/app.css").status_code == 200
-    assert _client(TOKEN, login=None).get("/login").status_code == 401
+    assert client.get("/api/docs", headers={"accept": "text/html"}).status_code == 401
 
 
 @pytest.mark.parametrize("name", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"])

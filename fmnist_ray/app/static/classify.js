@@ -4,6 +4,8 @@ import { Drawing } from "./drawing.js";
 const $ = (selector) => document.querySelector(selector);
 const answerPlace = $("#answer");
 const EARLIER = 12;
+const TRIES = 10;
+const PAUSE = 1000;
 let newest = 0;
 let pickSeed = 0;
 
@@ -15,9 +17,21 @@ function element(tag, properties = {}, ...children) {
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 2 : 1)} %`;
 
+// An answer changes nothing, so a question that got none is asked again.
+async function post(...request) {
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return await fetch(...request);
+    } catch (error) {
+      if (tried === TRIES) throw error;
+      await new Promise((done) => setTimeout(done, PAUSE));
+    }
+  }
+}
+
 async function ask(blob) {
   const begun = performance.now();
-  const response = await fetch("/api/predict?members=true&seen=true", {
+  const response = await post("/api/predict?members=true&seen=true", {
     method: "POST",
     body: blob,
     headers: { "content-type": blob.type.startsWith("image/") ? blob.type : "application/octet-stream" },

@@ -70,13 +70,13 @@ document.addEventListener("click", (event) => {
   sort(header.closest("table"), header.cellIndex, direction);
 });
 
-// A run that has ended changes no more.
+// A run that has ended gets its report a little later, and changes rarely then.
 const finished = () => {
   const status = document.querySelector("[data-status]")?.dataset.status;
   return status !== undefined && status !== "running";
 };
 async function go() {
-  if (!finished()) await update();
-  setTimeout(go, every);
+  await update();
+  setTimeout(go, finished() ? 4 * every : every);
 }
 setTimeout(go, every);
