@@ -2,7 +2,7 @@
 
     python -m benchmarks.predict [--photographs 2000]
 
-Two folders: the 10,000 test images as PNG files, and photographs of 800 x 600 pixels made of them.
+60,000 images in memory, and two folders: the 10,000 test images as PNG files, and photographs of 800 x 600 pixels made of them.
 The bound is the CPU seconds that one process spends per file, divided among the cores; Ray Data's
 rate is that between its first and its last result, its start being told apart.
 """
@@ -21,14 +21,18 @@ from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.dispatch.labelling import label_with_ray
 from fmnist_ray.dispatch.labels import label_here
 from fmnist_ray.dispatch.session import ray_session
+from fmnist_ray.models.storage import load_model
 from fmnist_ray.pretrained import PRETRAINED_FOLDER
+from fmnist_ray.training.predict import predict
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photographs", type=int, default=2000)
     count = parser.parse_args().photographs
-    test = load_dataset(None).test
+    dataset = load_dataset(None)
+    test = dataset.test
+    arrays(dataset.train.images)
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder) / "small", Path(folder) / "large"
         write_small(test.images, small)
@@ -36,6 +40,19 @@ def main() -> None:
         print(f"{'files':<22}{'way':<14}{'seconds':>9}{'files/s':>9}{'of bound':>10}  same bits")
         compare(f"{len(test):,} PNG 28 x 28", small)
         compare(f"{count:,} JPEG 800 x 600", large)
+
+
+def arrays(images: np.ndarray) -> None:
+    """Prints what one process says of images in memory, on all cores."""
+    module, _ = load_model(PRETRAINED_FOLDER)
+    for precision in ("fp32", "bf16"):
+        predict(module, images[:2000], precision=precision)
+        begun = time.perf_counter()
+        predict(module, images, precision=precision)
+        seconds = time.perf_counter() - begun
+        print(
+            f"{f'{len(images):,} arrays, {precision}':<22}{'one process':<14}{seconds:>9.1f}{len(images) / seconds:>9,.0f}"
+        )
 
 
 def compare(name: str, folder: Path) -> None:
