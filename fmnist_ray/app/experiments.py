@@ -8,13 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fmnist_ray.app.run_state import RunState, read_json_object, run_state
+from fmnist_ray.app.run_state import RunState, run_state
 from fmnist_ray.errors import RequestError
 from fmnist_ray.evaluation.provenance import (
     as_mapping,
     described_model,
     number,
     read_if_there,
+    read_or_note,
 )
 from fmnist_ray.records import Record, check_name
 from fmnist_ray.reports.findings import Card, cards, sentences
@@ -132,8 +133,8 @@ class Experiments:
         record = self.open(name)
         run = record.run()
         problems: list[str] = []
-        metrics = read_json_object(record.path / "metrics.json", problems)
-        model = read_json_object(record.path / "model.json", problems)
+        metrics = read_or_note(record.path / "metrics.json", problems)
+        model = read_or_note(record.path / "model.json", problems)
         state = run_state(record, run, problems)
         classes, confusion = _confusion(record.path / "confusion_matrix.csv", problems)
         figures = sorted(path.name for path in record.path.glob("figures/*.png"))

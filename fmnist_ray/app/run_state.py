@@ -4,11 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from fmnist_ray.errors import RequestError
-from fmnist_ray.evaluation.provenance import as_mapping, number, read_if_there
+from fmnist_ray.evaluation.provenance import as_mapping, number, read_or_note
 from fmnist_ray.records import Record
 from fmnist_ray.reports.curves import read_curves
 from fmnist_ray.search.analysis import recorded_settings
@@ -109,15 +108,6 @@ def run_state(record: Record, run: Mapping[str, Any], problems: list[str]) -> Ru
     return _of_fits(record, run, problems)
 
 
-def read_json_object(path: Path, problems: list[str]) -> dict[str, Any]:
-    """A JSON object; empty if it is missing, or damaged, which is among the problems then."""
-    try:
-        return read_if_there(path)
-    except RequestError as error:
-        problems.append(str(error))
-        return {}
-
-
 def _of_search(record: Record, settings: SearchSettings) -> RunState:
     states = trial_states(list(read_events(record.path / JOURNAL_FILE)))
     searched = list(as_mapping(settings.space.get("search")))
@@ -166,8 +156,8 @@ def _of_fits(record: Record, run: Mapping[str, Any], problems: list[str]) -> Run
     names = {path.name for path in record.path.glob("units/*") if path.is_dir()}
     units = []
     for name in sorted(names | curves.keys()):
-        metrics = read_json_object(record.path / "units" / name / "metrics.json", problems)
-        config = read_json_object(record.path / "units" / name / "config.json", problems)
+        metrics = read_or_note(record.path / "units" / name / "metrics.json", problems)
+        config = read_or_note(record.path / "units" / name / "config.json", problems)
         curve = curves.get(name, {})
         known = [value for value in curve.get("validation_accuracy", ()) if value is not None]
         waits = "running" if run.get("status") == "running" else str(run.get("status", "?"))

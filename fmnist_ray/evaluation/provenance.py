@@ -22,6 +22,15 @@ def read_if_there(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
+def read_or_note(path: Path, problems: list[str]) -> dict[str, Any]:
+    """A JSON object; empty if it is missing, or damaged, which is among the problems then."""
+    try:
+        return read_if_there(path)
+    except RequestError as error:
+        problems.append(str(error))
+        return {}
+
+
 def as_mapping(value: Any) -> Mapping[str, Any]:
     """The value if it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}

@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fmnist_ray.errors import RequestError
-from fmnist_ray.evaluation.provenance import as_mapping, read_if_there
+from fmnist_ray.evaluation.provenance import as_mapping, read_or_note
 from fmnist_ray.records import Record, write_whole
 from fmnist_ray.reports.captions import Caption
 from fmnist_ray.reports.findings import Card, cards
@@ -115,8 +114,8 @@ def write_page(
 
     run = record.run()
     troubles = list(problems)
-    metrics = _read(record.path / "metrics.json", troubles)
-    model = _read(record.path / "model.json", troubles)
+    metrics = read_or_note(record.path / "metrics.json", troubles)
+    model = read_or_note(record.path / "model.json", troubles)
     figures = list(_figures(record.path / "figures", captions))
     tables = list(_tables(record, troubles))
     environment = Environment(
@@ -217,7 +216,7 @@ def _tables(record: Record, troubles: list[str]) -> Iterator[PageTable]:
 def _units_table(record: Record, troubles: list[str]) -> Iterator[PageTable]:
     found = {}
     for path in sorted((record.path / "units").glob("*/metrics.json")):
-        found[path.parent.name] = _read(path, troubles)
+        found[path.parent.name] = read_or_note(path, troubles)
     columns = [key for key in _UNIT_FIGURES if any(key in each for each in found.values())]
     if columns:
         rows = [
@@ -256,14 +255,6 @@ def _cell(text: str, number: bool) -> str:
         return text
     value = float(text)
     return f"{value:.4g}" if value == 0 or abs(value) >= 1e-4 else f"{value:.0e}"
-
-
-def _read(path: Path, troubles: list[str]) -> dict[str, Any]:
-    try:
-        return read_if_there(path)
-    except RequestError as error:
-        troubles.append(str(error))
-        return {}
 
 
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

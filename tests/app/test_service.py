@@ -83,14 +83,17 @@ class Clients:
                 connection.close()
 
 
-def replica(service: Service, name: str) -> psutil.Process:
-    found = [
+def replicas(service: Service, name: str) -> list[psutil.Process]:
+    return [
         each
         for each in psutil.Process(service.process.pid).children(recursive=True)
         if each.name().startswith("ray::ServeReplic") and name in " ".join(each.cmdline())
     ]
-    assert len(found) == 1, found
-    return found[0]
+
+
+def replica(service: Service, name: str) -> psutil.Process:
+    (found,) = replicas(service, name)
+    return found
 
 
 def test_a_replica_of_the_model_that_dies_costs_no_answer(service: Service) -> None:
@@ -100,16 +103,20 @@ def test_a_replica_of_the_model_that_dies_costs_no_answer(service: Service) -> N
             killed = replica(service, "Classifier")
             killed.kill()
             clients.more(20)
-            clients.wait(lambda: replica(service, "Classifier").pid != killed.pid)  # noqa: B023
+            clients.wait(lambda: _another(service, killed))  # noqa: B023
     assert set(clients.answers) == {(200, "pretrained")}, clients.answers
     assert not clients.errors
+
+
+def _another(service: Service, killed: psutil.Process) -> bool:
+    return [each.pid != killed.pid for each in replicas(service, "Classifier")] == [True]
 
 
 def test_another_model_is_rolled_out_without_losing_a_request(
     service: Service, ensemble_folder: Path
 ) -> None:
-    def roll_out(record: str) -> None:
-        command = [sys.executable, "-m", "fmnist_ray.serve", record, "--address", service.cluster]
+    def roll_out(*wishes: str) -> None:
+        command = [sys.executable, "-m", "fmnist_ray.serve", *wishes, "--address", service.cluster]
         options = ["--results", str(service.results), "--json", "--quiet"]
         done = subprocess.run(
             [*command, *options], cwd=ROOT, capture_output=True, text=True, check=False
@@ -121,13 +128,34 @@ def test_another_model_is_rolled_out_without_losing_a_request(
         clients.more(20)
         roll_out(str(ensemble_folder))
         clients.wait(lambda: clients.answers[(200, ensemble_folder.name)] > 20)
-        roll_out(str(PRETRAINED_FOLDER))
+        roll_out(str(PRETRAINED_FOLDER), "--replicas", "2")
+        clients.wait(lambda: len(replicas(service, "Classifier")) == 2)
         clients.wait(lambda: clients.answers[(200, "pretrained")] > 20)
         before = clients.answers[(200, ensemble_folder.name)]
         clients.more(20)
         assert clients.answers[(200, ensemble_folder.name)] == before
+        roll_out(str(PRETRAINED_FOLDER), "--replicas", "1")
+        clients.wait(lambda: len(replicas(service, "Classifier")) == 1)
     assert set(clients.answers) == {(200, "pretrained"), (200, ensemble_folder.name)}
     assert not clients.errors
+
+
+def test_a_gateway_that_dies_is_started_again(service: Service) -> None:
+    with Clients(service.url) as clients:
+        clients.more(20)
+        replica(service, "Gateway").kill()
+        clients.wait(lambda: bool(clients.errors))
+        clients.more(20)
+    assert set(clients.answers) == {(200, "pretrained")}, clients.answers
+    kinds = (
+        "RemoteDisconnected",
+        "ConnectionRefused",
+        "ConnectionReset",
+        "BrokenPipe",
+        "IncompleteRead",
+        "BadStatusLine",
+    )
+    assert all(any(kind in error for kind in kinds) for error in clients.errors), clients.errors
 
 
 def test_bad_requests_leave_it_alive_and_its_memory_bounded(service: Service) -> None:
