@@ -17,6 +17,7 @@ from fmnist_ray.app.bundle import ModelBundle
 from fmnist_ray.app.bundle_store import forget_bundles, keep_bundle
 from fmnist_ray.app.place import API_PREFIX, Place
 from fmnist_ray.dispatch.plan import Node
+from fmnist_ray.dispatch.session import started_here
 from fmnist_ray.errors import RequestError, WorkError
 from fmnist_ray.signals import undisturbed
 
@@ -234,5 +235,6 @@ def take_off() -> None:
     if APP in serve.status().applications:
         serve.delete(APP)
         forget_bundles()
-    if not serve.status().applications:
+    # A cluster of this process ends with it, and with it Ray Serve.
+    if not started_here() and not serve.status().applications:
         serve.shutdown()

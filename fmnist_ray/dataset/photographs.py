@@ -128,10 +128,9 @@ def _colours(image: "Image.Image", size: int = _WORKING_SIZE) -> Floats:
         # 16 bits, of which Pillow would keep the lowest 8.
         image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     clear = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
-    if clear:
-        image = image.convert("RGBA")
-    elif image.mode not in ("RGB", "L", "CMYK", "YCbCr"):
-        image = image.convert("RGB")
+    kept = ("RGBA",) if clear else ("RGB", "L", "CMYK", "YCbCr")
+    if image.mode not in kept:  # a conversion to the same mode would be a copy
+        image = image.convert("RGBA" if clear else "RGB")
     # JPEG is unpacked at a fraction of its size if that is enough.
     image.thumbnail((size, size), Image.Resampling.BOX, reducing_gap=1.0)
     image = ImageOps.exif_transpose(image)
