@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 app = verb_app("The web app and the REST service.")
 VERB = "serve"
+_HOST, _PORT = "127.0.0.1", 8000
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,200}")
 
 
@@ -40,17 +41,18 @@ def serve(
     ] = None,
     results: ResultsOption = "results",
     host: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--host",
             metavar="ADDRESS",
             help="Interface to listen on; 0.0.0.0 for all. Any but this machine's own asks for a "
-            "token.",
+            "token.  [default: 127.0.0.1]",
         ),
-    ] = "127.0.0.1",
+    ] = None,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="0 takes one that is free.")
-    ] = 8000,
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="0 takes one that is free.  [default: 8000]"),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -107,29 +109,32 @@ def serve(
     """
     from fmnist_ray.app import service
     from fmnist_ray.app.bundle import newest_with_model, read_bundle
-    from fmnist_ray.app.guard import LOOPBACK_NAMES, Access
-    from fmnist_ray.app.place import Place, check_free
+    from fmnist_ray.app.place import check_free
     from fmnist_ray.dispatch.node_checks import check_nodes
     from fmnist_ray.dispatch.run_name import RunName
     from fmnist_ray.dispatch.session import cluster_nodes, is_local, ray_session, started_here
 
     if stop:
         with ray_session(address):
+            setting = service.running()
+            if setting is None:
+                raise RequestError(
+                    "There is no service on that cluster. One that `serve` started on this machine "
+                    "is stopped with Ctrl-C."
+                )
             service.take_off()
-        return {"stopped": True}
+        return {"stopped": setting.place.url}
     bundle = read_bundle(record if record is not None else newest_with_model(Path(results)))
     if token is not None and not _TOKEN.fullmatch(token):
         raise RequestError(
             "--token must be 8 to 200 letters, digits, '.', '_', '~' or '-', such as "
             f"{secrets.token_urlsafe(16)}."
         )
-    if token is None and host not in LOOPBACK_NAMES:
-        token = secrets.token_urlsafe(16)
     console = None if quiet else messages()
     if console is not None:
         console.print(f"serving {bundle.name}: {bundle.facts['model']}", markup=False)
     begun = time.monotonic()
-    place = Place(host, port, Access(token, host))
+    place = _place(host, port, token)
     if is_local(address):
         place = check_free(place)  # before Ray takes its seconds to start
     with ray_session(address, RunName(VERB, bundle.name, str(bundle.facts["model"]))):
@@ -138,9 +143,10 @@ def serve(
             check_nodes(nodes)
         running = service.running()
         if running is not None:
+            _check_stays(running.place, host, port, token)
             size = service.plan(nodes, replicas or service.replicas_running(), gpus)
-            service.roll_out(bundle, size)
-            return _summary(bundle, running)
+            service.roll_out(bundle, size, running)
+            return _summary(bundle, running.place)
         size = service.plan(nodes, replicas, gpus)
         place = check_free(place)
         with service.off_if_it_fails(always=started_here()):
@@ -159,6 +165,29 @@ def serve(
                 )
             service.watch(place)
     return None
+
+
+def _place(host: str | None, port: int | None, token: str | None) -> "Place":
+    from fmnist_ray.app.guard import LOOPBACK_NAMES, Access
+    from fmnist_ray.app.place import Place
+
+    host = _HOST if host is None else host
+    if token is None and host not in LOOPBACK_NAMES:
+        token = secrets.token_urlsafe(16)
+    return Place(host, _PORT if port is None else port, Access(token, host))
+
+
+def _check_stays(place: "Place", host: str | None, port: int | None, token: str | None) -> None:
+    """Refuses to move a service that runs already: only its model is replaced."""
+    wishes = {"--host": (host, place.host), "--port": (port, place.port)}
+    wishes["--token"] = (token, place.access.token)
+    for option, (wish, there) in wishes.items():
+        if wish is not None and wish != there:
+            raise RequestError(
+                f"The service on that cluster listens at {place.url}, and {option} cannot be "
+                "changed while it runs. Leave it out to replace the model, or stop the service "
+                "first with --stop."
+            )
 
 
 def _summary(bundle: "ModelBundle", place: "Place") -> dict[str, Any]:

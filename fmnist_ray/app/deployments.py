@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from fmnist_ray.app.bundle_store import fetch_bundle
 from fmnist_ray.app.classified import Classified
 from fmnist_ray.app.guard import Guard
 from fmnist_ray.app.pages import LOGIN, build_pages
-from fmnist_ray.app.place import API_PREFIX, Place, listen
+from fmnist_ray.app.place import API_PREFIX, Setting, listen
 from fmnist_ray.dataset.arrays import Bytes
 from fmnist_ray.errors import WorkError
 
@@ -91,18 +90,18 @@ class Gateway:
 
     Args:
         classifier: Handle of the model's deployment.
-        results: Folder of the records to show, on this node.
-        place: Where to listen, and whom to let in.
+        setting: Where to listen, whom to let in, and which records to show.
     """
 
     async def __init__(  # type: ignore[misc]
-        self, classifier: DeploymentHandle, results: Path, place: Place
+        self, classifier: DeploymentHandle, setting: Setting
     ) -> None:
-        self._classifier, self._place, self._results = classifier, place, results
+        self._classifier, self._setting = classifier, setting
+        place = setting.place
         app = Starlette(
             routes=[
                 Mount(API_PREFIX, build_api(self._classify, self._facts)),
-                Mount("/", build_pages(results)),
+                Mount("/", build_pages(setting.results)),
             ]
         )
         self._server = uvicorn.Server(
@@ -127,13 +126,9 @@ class Gateway:
         self._server.should_exit = True
         await self._serving
 
-    def place(self) -> Place:
-        """Where the service is reached; what rolls out another model asks."""
-        return self._place
-
-    def results(self) -> Path:
-        """The folder of the records; likewise."""
-        return self._results
+    def setting(self) -> Setting:
+        """What it was started with; whoever rolls out another model asks."""
+        return self._setting
 
     async def _facts(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = await self._asked("facts")

@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fmnist_ray.app.guard import Access
 from fmnist_ray.errors import RequestError
@@ -29,6 +30,21 @@ class Place:
         """For a browser on the same machine, without a slash at its end."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a gateway is started with, and what stays when its model is replaced.
+
+    Attributes:
+        place: Where it listens, and whom it lets in.
+        results: Folder of the records that it shows.
+        node: Address of the machine that has that folder.
+    """
+
+    place: Place
+    results: Path
+    node: str
 
 
 def check_free(place: Place) -> Place:

@@ -15,7 +15,7 @@ from typing import Any
 from fmnist_ray import __version__
 from fmnist_ray.app.bundle import ModelBundle
 from fmnist_ray.app.bundle_store import forget_bundles, keep_bundle
-from fmnist_ray.app.place import API_PREFIX, Place
+from fmnist_ray.app.place import API_PREFIX, Place, Setting
 from fmnist_ray.dispatch.plan import Node
 from fmnist_ray.dispatch.session import started_here
 from fmnist_ray.errors import RequestError, WorkError
@@ -79,20 +79,15 @@ def plan(nodes: Sequence[Node], replicas: int | None, gpus: float | None) -> Siz
     return Size(count, each)
 
 
-def running() -> Place | None:
-    """Where the service is that the connected cluster has; None if it has none."""
+def running() -> Setting | None:
+    """What the service was started with that the connected cluster has; None if it has none."""
     from ray import serve
 
     if APP not in serve.status().applications:
         return None
-    place: Place = _gateway().place.remote().result(timeout_s=_ANSWER_SECONDS)
-    return place
-
-
-def _gateway() -> Any:
-    from ray import serve
-
-    return serve.get_app_handle(APP)
+    gateway = serve.get_app_handle(APP)
+    setting: Setting = gateway.setting.remote().result(timeout_s=_ANSWER_SECONDS)
+    return setting
 
 
 def replicas_running() -> int:
@@ -111,17 +106,19 @@ def deploy(bundle: ModelBundle, size: Size, place: Place, results: Path) -> None
     Raises:
         WorkError: It could not be started.
     """
+    import ray
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         serve.start(proxy_location="Disabled", logging_config=_logging())
-    _run(keep_bundle(bundle), size, place, results.resolve())
+    setting = Setting(place, results.resolve(), ray.util.get_node_ip_address())
+    _run(keep_bundle(bundle), size, setting)
     _await_answer(place)
 
 
-def roll_out(bundle: ModelBundle, size: Size) -> None:
+def roll_out(bundle: ModelBundle, size: Size, setting: Setting) -> None:
     """Puts a model in the place of the one that the running service has.
 
     Its processes load the new model beside the old one, which answers until then: no request is
@@ -132,14 +129,12 @@ def roll_out(bundle: ModelBundle, size: Size) -> None:
     """
     bundle.load()  # what cannot be loaded here would end the processes that are to load it
     key = keep_bundle(bundle)
-    gateway = _gateway()
-    _run(key, size, gateway.place.remote().result(), gateway.results.remote().result())
+    _run(key, size, setting)
     forget_bundles(kept=key)
 
 
-def _run(key: str, size: Size, place: Place, results: Path) -> None:
+def _run(key: str, size: Size, setting: Setting) -> None:
     """Starts the service, or changes what runs already, with the model of a key."""
-    import ray
     from ray import serve
 
     from fmnist_ray.app.deployments import Classifier, Gateway
@@ -154,17 +149,17 @@ def _run(key: str, size: Size, place: Place, results: Path) -> None:
         max_ongoing_requests=_ONGOING_BATCHES,
         **common,
     )
-    here = f"node:{ray.util.get_node_ip_address()}"
+    with_the_results = {f"node:{setting.node}": 0.001}
     gateway = serve.deployment(
         Gateway,
         name="Gateway",
-        ray_actor_options={"num_cpus": _GATEWAY_CPUS, "resources": {here: 0.001}},
+        ray_actor_options={"num_cpus": _GATEWAY_CPUS, "resources": with_the_results},
         **common,
     )
     for deployment in (classifier, gateway):
         # The same code: what is there already is told of the new model, and not started anew.
         deployment._version = __version__
-    application = gateway.bind(classifier.bind(), results, place)
+    application = gateway.bind(classifier.bind(), setting)
     try:
         serve.run(application, name=APP, route_prefix=None, logging_config=_logging())
     except RuntimeError as error:
@@ -188,8 +183,10 @@ def _trouble(place: Place) -> str | None:
     request = urllib.request.Request(f"{place.url}{API_PREFIX}/health")
     if place.access.token is not None:
         request.add_header("Authorization", f"Bearer {place.access.token}")
+    # Past a proxy that the environment may name: it knows nothing of this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        urllib.request.urlopen(request, timeout=_ANSWER_SECONDS).close()
+        opener.open(request, timeout=_ANSWER_SECONDS).close()
     except (OSError, urllib.error.URLError) as error:
         return str(error)
     return None

@@ -250,6 +250,20 @@ def test_wrong_wishes_are_refused_in_a_sentence(
     assert "Traceback" not in done.stderr
 
 
+def test_a_service_that_runs_is_not_moved(service: Service) -> None:
+    for wish in (["--port", "9"], ["--host", "0.0.0.0"], ["--token", "another-token"]):
+        command = [sys.executable, "-m", "fmnist_ray.serve", str(PRETRAINED_FOLDER), *wish]
+        done = subprocess.run(
+            [*command, "--address", service.cluster],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert f"listens at {service.url}, and {wish[0]} cannot be" in done.stderr
+
+
 def test_a_port_that_is_taken_is_named(service: Service, tmp_path: Path) -> None:
     port = str(urlsplit(service.url).port)
     done = subprocess.run(
