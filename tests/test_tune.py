@@ -407,7 +407,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_that_works(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_worker_groups_end_and_free_what_they_took(
     workers: int, ray_cluster: None, tmp_path: Path
 ) -> None:

@@ -226,7 +226,6 @@ def test_with_a_token_only_who_shows_it_comes_in(tmp_path: Path) -> None:
         (["{tmp}"], "holds no model"),
         (["--host", "192.0.2.77"], "cannot listen on --host 192.0.2.77"),
         (["--token", "short"], "--token must be 8 to 200 letters"),
-        (["--replicas", "5000"], "--replicas 5000 needs"),
         (["--replicas", "0"], "--replicas"),
         (["--port", "99999"], "--port"),
         (["--stop", "--address", "127.0.0.1:9"], "Nothing answers at --address 127.0.0.1:9"),

@@ -264,6 +264,8 @@ def test_trials_by_state_rungs_and_the_best_so_far(watched: Watched) -> None:
         assert points[-1][1] == (3 if epochs == 3 and "3" in reached else 1)
 
 
+# Ray keeps a series for a while, and on a slow machine that is as long as this short search takes.
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_trials_series_end_soon_after_it(watched: Watched) -> None:
     last = {tags["unit"]: points[-1][0] for tags, points in watched.series("ray_fmnist_epoch")}
