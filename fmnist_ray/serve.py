@@ -135,7 +135,8 @@ def serve(
         console.print(f"serving {bundle.name}: {bundle.facts['model']}", markup=False)
     begun = time.monotonic()
     place = _place(host, port, token)
-    if is_local(address):
+    local = is_local(address)
+    if local:
         place = check_free(place)  # before Ray takes its seconds to start
     with ray_session(address, RunName(VERB, bundle.name, str(bundle.facts["model"]))):
         nodes = cluster_nodes()
@@ -148,7 +149,7 @@ def serve(
             service.roll_out(bundle, size, running)
             return _summary(bundle, running.place)
         size = service.plan(nodes, replicas, gpus)
-        place = check_free(place)
+        place = place if local else check_free(place)
         with service.off_if_it_fails(always=started_here()):
             service.deploy(bundle, size, place, Path(results))
             if console is not None:

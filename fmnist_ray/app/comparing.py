@@ -1,9 +1,10 @@
 """Several records beside each other: figures, tests of every pair, settings that differ."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from fmnist_ray.app.experiments import Experiments, View
 from fmnist_ray.app.run_state import Curve
@@ -63,7 +64,7 @@ def _kept(
 ) -> tuple[dict[str, Predictions], list[str]]:
     """The predictions of the same test images, and notes on those that have none or of others."""
     found: dict[str, Predictions] = {}
-    notes, images = [], None
+    notes = []
     for name in names:
         record = experiments.open(name)
         try:
@@ -76,9 +77,8 @@ def _kept(
             why = problem or "it keeps no predictions of the test images"
             notes.append(f"{name} is not tested: {why}.")
             continue
-        labels = hashlib.sha256(predictions.label.tobytes()).hexdigest()
-        images = images or labels
-        if labels != images:
+        first = next(iter(found.values()), predictions)
+        if not np.array_equal(predictions.label, first.label):
             notes.append(f"{name} is not tested: it was scored on other test images.")
             continue
         found[name] = predictions

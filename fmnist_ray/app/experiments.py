@@ -2,14 +2,14 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fmnist_ray.app.run_state import RunState, run_state
 from fmnist_ray.errors import RequestError
+from fmnist_ray.evaluation.contenders import run_seconds
 from fmnist_ray.evaluation.provenance import (
     as_mapping,
     described_model,
@@ -191,16 +191,8 @@ def _row(record: Record, name: str) -> Row:
         validation_accuracy=best,
         parameters=parameters if isinstance(parameters, int) else None,
         started=str(run.get("started") or ""),
-        seconds=_seconds(run),
+        seconds=run_seconds(run),
     )
-
-
-def _seconds(run: Mapping[str, Any]) -> float | None:
-    try:
-        began = datetime.fromisoformat(str(run.get("started")))
-        return (datetime.fromisoformat(str(run.get("ended"))) - began).total_seconds()
-    except ValueError:
-        return None
 
 
 def _confusion(path: Path, problems: list[str]) -> tuple[list[str], list[list[int]]]:

@@ -62,11 +62,14 @@ class Guard:
         if self._hosts and host not in self._hosts:
             await _answer(send, 403, f"The service is not known as {host!r}.")
             return
+        if self._token is None:
+            await self._app(scope, receive, _with_headers(send))
+            return
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if self._token is not None and given and self._right(given):
+        if given and self._right(given):
             await _keep(scope, send, given)
             return
-        if self._token is None or self._open(scope) or self._right(_presented(headers)):
+        if self._open(scope) or self._right(_presented(headers)):
             await self._app(scope, receive, _with_headers(send))
             return
         wants_page = "text/html" in headers.get(b"accept", "")

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -39,32 +39,31 @@ class Preparation:
             the images' places.
         """
         if len(items) <= _TURN and all(_is_small(item) for item in items):
-            return self._prepare(items)
+            return _prepare(items, read_photograph)
         loop = asyncio.get_running_loop()
         parts: list[Bytes] = []
         reasons: dict[int, str] = {}
         for start in range(0, len(items), _TURN):
             turn = items[start : start + _TURN]
-            images, why = await loop.run_in_executor(self._threads, self._prepare, turn)
+            images, why = await loop.run_in_executor(self._threads, _prepare, turn, self._read)
             parts.append(images)
             reasons |= {start + place: reason for place, reason in why.items()}
         return np.concatenate(parts), reasons
 
-    def _prepare(self, items: Sequence[Item]) -> tuple[Bytes, dict[int, str]]:
-        images = np.zeros((len(items), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-        reasons = {}
-        for place, item in enumerate(items):
-            try:
-                images[place] = self._prepared(item)
-            except PhotographError as error:
-                reasons[place] = str(error)
-        return images, reasons
+    def _read(self, content: bytes) -> Bytes:
+        with self._large if _pixels(content) > _LARGE_PIXELS else nullcontext():
+            return read_photograph(content)
 
-    def _prepared(self, item: Item) -> Bytes:
-        if not isinstance(item, bytes):
-            return item
-        with self._large if _pixels(item) > _LARGE_PIXELS else nullcontext():
-            return read_photograph(item)
+
+def _prepare(items: Sequence[Item], read: Callable[[bytes], Bytes]) -> tuple[Bytes, dict[int, str]]:
+    images = np.zeros((len(items), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    reasons = {}
+    for place, item in enumerate(items):
+        try:
+            images[place] = read(item) if isinstance(item, bytes) else item
+        except PhotographError as error:
+            reasons[place] = str(error)
+    return images, reasons
 
 
 def _is_small(item: Item) -> bool:

@@ -134,7 +134,7 @@ def _contender(
         trained_on=trained_on(record, run, unit, units, metrics, training_images),
         parameters=parameters if isinstance(parameters, int) else None,
         fit_seconds=fit_seconds(record, verb, unit, list(metrics.values())),
-        run_seconds=None if unit is not None else _run_seconds(run),
+        run_seconds=None if unit is not None else run_seconds(run),
         images_per_second=_images_per_second(record, description, metrics),
         has_probabilities=gives_probabilities(record, unit),
         status=str(run.get("status", "unknown")),
@@ -183,7 +183,8 @@ def _units(description: Mapping[str, Any], unit: str | None) -> list[str]:
     return [own] if isinstance(own, str) else []
 
 
-def _run_seconds(run: Mapping[str, Any]) -> float | None:
+def run_seconds(run: Mapping[str, Any]) -> float | None:
+    """From a run's start to its end; None if it has not ended, or is of another layout."""
     try:
         started, ended = (datetime.fromisoformat(str(run[key])) for key in ("started", "ended"))
         return max(0.0, (ended - started).total_seconds())
