@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.app.conftest import TEST, Service
 from tests.app.test_api import photograph
@@ -164,6 +164,29 @@ def test_picked_test_images_are_told_right_or_wrong(page: Page) -> None:
     page.get_by_role("button", name="Others").click()
     expect(page.locator("#picks img").first).not_to_have_attribute("src", before or "")
     _no_sideways_scroll(page)
+
+
+def test_a_late_answer_does_not_replace_a_newer_ones_images(page: Page) -> None:
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if "label=" in route.request.url:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/test-images*", hold_the_first)
+    page.goto("/")
+    page.get_by_role("tab", name="Test images").click()
+    page.get_by_label("Class").select_option("Sandal")
+    first = page.locator("#picks button").first
+    expect(first).to_have_attribute("title", "Sandal")
+    with page.expect_response(
+        lambda response: "label=" not in response.url and "/test-images" in response.url
+    ):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(first).to_have_attribute("title", "Sandal")
 
 
 def test_the_keyboard_alone_labels_picks_and_draws(browser: Browser, service: Service) -> None:

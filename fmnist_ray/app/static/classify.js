@@ -225,11 +225,15 @@ $("#width").addEventListener("input", (event) => { drawing.width = Number(event.
 $("#undo").addEventListener("click", () => drawing.undo());
 $("#clear").addEventListener("click", () => drawing.clear());
 
-// Test images.
+// Test images. Answers may come in another order than the questions: only the last one's is shown.
+let picksAsked = 0;
 async function loadPicks() {
+  picksAsked += 1;
+  const asked = picksAsked;
   const label = $("#class").value;
   const response = await fetch(`/test-images?count=24&seed=${pickSeed}${label ? `&label=${label}` : ""}`);
   const images = await response.json();
+  if (asked !== picksAsked) return;
   $("#picks").replaceChildren(...images.map((image) => {
     const button = element("button", { type: "button", title: image.class });
     button.append(element("img", { src: image.png, alt: `${image.class}, test image ${image.index}`, className: "pixels" }));
