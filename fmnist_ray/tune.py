@@ -62,7 +62,10 @@ def tune(
     scheduler: Annotated[
         str | None,
         typer.Option(
-            "--scheduler", metavar="NAME", help="asha, median, pbt or none.  [default: asha]"
+            "--scheduler",
+            metavar="NAME",
+            help="asha, asha-promotion (trials pause at a rung until they are among the best "
+            "there), median, pbt or none.  [default: asha]",
         ),
     ] = None,
     reduction_factor: Annotated[

@@ -11,8 +11,13 @@ from fmnist_ray.evaluation.provenance import as_mapping, number, read_or_note
 from fmnist_ray.records import Record
 from fmnist_ray.reports.curves import read_curves
 from fmnist_ray.search.analysis import recorded_settings
-from fmnist_ray.search.courses import asha_rungs
-from fmnist_ray.search.journal import JOURNAL_FILE, TrialState, read_events, trial_states
+from fmnist_ray.search.journal import (
+    JOURNAL_FILE,
+    UNFINISHED,
+    TrialState,
+    read_events,
+    trial_states,
+)
 from fmnist_ray.search.progress import describe_configuration
 from fmnist_ray.search.settings import SearchSettings
 
@@ -27,7 +32,7 @@ class UnitState(NamedTuple):
 
     Attributes:
         name: Its name.
-        status: `running`, or how it ended.
+        status: `running`, `paused`, or how it ended.
         epoch: The last that is finished.
         epochs: That it is to have; None if the record does not say.
         accuracy: The best on validation images so far, between 0 and 1.
@@ -77,7 +82,7 @@ class RunState:
     @property
     def ended(self) -> int:
         """Units that are done, well or not."""
-        return sum(unit.status != "running" for unit in self.units)
+        return sum(unit.status not in UNFINISHED for unit in self.units)
 
     @property
     def progress(self) -> str:
@@ -128,10 +133,7 @@ def _of_search(record: Record, settings: SearchSettings) -> RunState:
         )
         for state in sorted(states.values(), key=merit, reverse=True)
     ]
-    epochs = []
-    if settings.scheduler == "asha":
-        epochs = asha_rungs(settings.max_epochs, settings.reduction_factor)
-    rungs = [Rung(epoch, sum(unit.epoch >= epoch for unit in units)) for epoch in epochs]
+    rungs = [Rung(epoch, sum(unit.epoch >= epoch for unit in units)) for epoch in settings.rungs]
     curves = {
         state.unit: {
             key: [number(row.get(key)) for row in state.rows] for key in ("epoch", *_DRAWN)

@@ -22,7 +22,14 @@ from fmnist_ray.reports.search_courses import (
 )
 from fmnist_ray.reports.search_looks import STATUS_COLOURS, STATUS_NAMES, dress
 
-_END_MARKERS = {"complete": "o", "stopped": "x", "diverged": "v", "failed": "s", "running": ">"}
+_END_MARKERS = {
+    "complete": "o",
+    "stopped": "x",
+    "diverged": "v",
+    "failed": "s",
+    "paused": ">",
+    "running": ">",
+}
 
 
 CAPTIONS: dict[str, Caption] = {

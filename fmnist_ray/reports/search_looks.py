@@ -9,6 +9,7 @@ STATUS_COLOURS = {
     "stopped": COLOURS[4],
     "diverged": COLOURS[3],
     "failed": COLOURS[6],
+    "paused": COLOURS[5],
     "running": COLOURS[5],
 }
 STATUS_NAMES = {
@@ -16,6 +17,7 @@ STATUS_NAMES = {
     "stopped": "stopped early",
     "diverged": "diverged",
     "failed": "failed",
+    "paused": "paused",
     "running": "not finished",
 }
 

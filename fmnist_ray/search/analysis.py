@@ -18,7 +18,7 @@ from fmnist_ray.reports.search_parameters import Importance, Parameter, TrialTab
 from fmnist_ray.reports.search_slices import draw_importance, draw_slices
 from fmnist_ray.reports.search_timeline import draw_timeline
 from fmnist_ray.reports.tables import write_table
-from fmnist_ray.search.courses import SearchClock, asha_rungs, trial_courses
+from fmnist_ray.search.courses import SearchClock, trial_courses
 from fmnist_ray.search.findings import (
     Comparison,
     SearchFindings,
@@ -135,10 +135,7 @@ class _Analysis:
         self._png(
             "search_best", draw_best(self.courses, self.aim, self.clock.total, f"Best so far: {of}")
         )
-        rungs = []
-        if self.settings.scheduler == "asha":
-            rungs = asha_rungs(self.settings.max_epochs, self.settings.reduction_factor)
-        steps = rung_counts(self.courses, rungs)
+        steps = rung_counts(self.courses, self.settings.rungs)
         title = f"{self.aim.name.capitalize()} after each epoch: {of}"
         self._png("search_curves", draw_trial_curves(self.courses, self.aim, steps, title))
         plots = _plots()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from fmnist_ray.reports.search_courses import TrialCourse
-from fmnist_ray.search.journal import Event, TrialState
+from fmnist_ray.search.journal import UNFINISHED, Event, TrialState
 
 # PBT trains trials by turns. A longer pause than this, and half an epoch, is not training.
 _PAUSE_SECONDS = 1.0
@@ -122,23 +122,10 @@ def trial_courses(
                 at,
                 seconds,
                 tuple(spans.get(state.unit, ())) if not by_turns else _turns(at, seconds),
-                clock.at(state.ended) if state.ended and state.status != "running" else None,
+                clock.at(state.ended) if state.ended and state.status not in UNFINISHED else None,
             )
         )
     return courses
-
-
-def asha_rungs(max_epochs: int, reduction_factor: float) -> list[int]:
-    """The epochs at which ASHA decides, below the last: 1, `reduction_factor`, its square, ...
-
-    A rung between two epochs decides at the later one.
-    """
-    rungs = []
-    milestone = 1.0
-    while milestone < max_epochs:
-        rungs.append(math.ceil(milestone - 1e-9))
-        milestone *= reduction_factor
-    return [rung for rung in dict.fromkeys(rungs) if rung < max_epochs]
 
 
 def _spans(events: Sequence[Event], clock: SearchClock) -> dict[str, list[tuple[float, float]]]:
@@ -167,6 +154,8 @@ def _spans(events: Sequence[Event], clock: SearchClock) -> dict[str, list[tuple[
         elif kind == "result" and event["unit"] not in begun:
             took = float(event["row"].get("seconds") or 0.0)
             begun[event["unit"]] = max(0.0, clock.at(event["time"]) - took)
+            if event["decision"] == "PAUSE":
+                close(event["unit"], clock.at(event["time"]))
         elif kind == "end":
             close(event["unit"], clock.at(event["time"]))
     for unit in list(begun):

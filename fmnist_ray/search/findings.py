@@ -12,10 +12,16 @@ from fmnist_ray.reports.search_parameters import (
     TrialTable,
     groups,
 )
-from fmnist_ray.search.journal import TrialState
+from fmnist_ray.search.journal import UNFINISHED, TrialState
 from fmnist_ray.search.progress import describe_configuration
 
-_SCHEDULERS = {"asha": "ASHA", "median": "The median rule", "pbt": "PBT", "none": "No scheduler"}
+_SCHEDULERS = {
+    "asha": "ASHA",
+    "asha-promotion": "ASHA by promotion",
+    "median": "The median rule",
+    "pbt": "PBT",
+    "none": "No scheduler",
+}
 # What counts as nearly the best: a tenth of a point of accuracy, or this much of a loss.
 _NEARLY_POINTS, _NEARLY_LOSS = 0.001, 0.01
 
@@ -132,7 +138,7 @@ def search_metrics(
             f"trials_{status}": sum(each.status == status for each in courses)
             for status in ("complete", "stopped", "diverged", "failed")
         },
-        "trials_unfinished": sum(each.status == "running" for each in courses),
+        "trials_unfinished": sum(each.status in UNFINISHED for each in courses),
         "sessions": sessions,
         "search_seconds": round(total, 1),
         "best_unit": steps[-1].unit if steps else None,
@@ -227,10 +233,10 @@ def _troubles(states: Sequence[TrialState]) -> list[str]:
             sentences.append(
                 f"{count(len(there), 'trial')} {words} ({units}){why if reason else ''}."
             )
-    running = sum(state.status == "running" for state in states)
-    if running:
-        verb = "is" if running == 1 else "are"
-        sentences.append(f"{count(running, 'trial')} {verb} not finished.")
+    unfinished = sum(state.status in UNFINISHED for state in states)
+    if unfinished:
+        verb = "is" if unfinished == 1 else "are"
+        sentences.append(f"{count(unfinished, 'trial')} {verb} not finished.")
     return sentences
 
 
@@ -255,7 +261,7 @@ def trial_rows(
                 "best_epoch": best[0] if best else None,
                 "train_seconds": round(sum(course.seconds), 1),
                 "started": when(state.started),
-                "ended": when(state.ended if state.status != "running" else None),
+                "ended": when(state.ended if state.status not in UNFINISHED else None),
                 **{key: state.config.get(key) for key in searched},
                 "reason": state.reason or None,
             }

@@ -7,7 +7,8 @@ which then stand exactly where the old ones stood. A line cut short by a crash i
 Events (each has `event` and `time`, seconds since 1970):
     session: `number` - a search was started or resumed.
     trial: `unit`, `config` - a trial was chosen, or its configuration changed by PBT.
-    result: `unit`, `row`, `decision` - an epoch ended, and what the scheduler decided.
+    result: `unit`, `row`, `decision` - an epoch ended, and what the scheduler decided. A trial that
+        it paused begins again with a further `trial` event.
     end: `unit`, `status` (`complete`, `stopped`, `diverged`, `failed`), `reason`.
     session_end: `seconds` - the sweep stopped running after this long.
 """
@@ -24,11 +25,18 @@ from fmnist_ray.errors import DiskError
 
 JOURNAL_FILE = "journal.jsonl"
 
+UNFINISHED = frozenset({"running", "paused"})
+"""Statuses of trials that may still go on."""
+
 Event = dict[str, Any]
 
 
 class Journal:
     """An append-only file of events.
+
+    Attributes:
+        events: All of them.
+        states: What they say of every trial, by unit, in the order they began.
 
     Args:
         path: The file; made when missing. A torn last line is cut off.
@@ -38,6 +46,7 @@ class Journal:
         self.path = path
         lines = list(_whole_lines(path))
         self.events: list[Event] = [event for event, _ in lines]
+        self.states: dict[str, TrialState] = trial_states(self.events)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._size = sum(size for _, size in lines)
         with path.open("ab") as stream:
@@ -63,6 +72,22 @@ class Journal:
             raise DiskError.about(self.path, error) from error
         self._size += len(line)
         self.events.append(entry)
+        _apply(self.states, entry)
+
+
+def end_what_is_decided(journal: Journal) -> "list[TrialState]":
+    """Ends trials that were killed between their last epoch and the event that ends them.
+
+    Returns:
+        Those trials.
+    """
+    ended = []
+    for state in journal.states.values():
+        if state.status in UNFINISHED and state.outcome is not None:
+            status, reason = state.outcome
+            journal.append("end", unit=state.unit, status=status, reason=reason)
+            ended.append(state)
+    return ended
 
 
 def read_events(path: Path) -> Iterator[Event]:
@@ -95,10 +120,11 @@ class TrialState:
         rows: A row per finished epoch.
         decisions: The scheduler's answer to each row.
         times: When each row was written, seconds since 1970.
-        status: `running` until it ends as `complete`, `stopped`, `diverged` or `failed`.
+        status: `running`, or `paused` by the scheduler, until it ends as `complete`, `stopped`, `diverged`
+            or `failed`.
         reason: Why it failed.
         started: Seconds since 1970.
-        ended: Seconds since 1970, or None.
+        ended: Seconds since 1970, or None. Of a trial that was paused for good, when it paused.
     """
 
     unit: str
@@ -120,9 +146,10 @@ class TrialState:
                 self.rows.append(event["row"])
                 self.decisions.append(event["decision"])
                 self.times.append(event["time"])
+                self.status = "paused" if event["decision"] == "PAUSE" else "running"
             case "end":
+                self.ended = self.times[-1] if self.status == "paused" else event["time"]
                 self.status, self.reason = event["status"], event.get("reason", "")
-                self.ended = event["time"]
 
     @property
     def outcome(self) -> tuple[str, str] | None:
@@ -147,13 +174,17 @@ def trial_states(events: list[Event]) -> dict[str, TrialState]:
     """Every trial that the events tell of, by unit, in the order they began."""
     states: dict[str, TrialState] = {}
     for event in events:
-        unit = event.get("unit")
-        if unit is None:
-            continue
-        if unit not in states:
-            states[unit] = TrialState(unit, event.get("config", {}), event["time"])
-        states[unit].apply(event)
+        _apply(states, event)
     return states
+
+
+def _apply(states: dict[str, TrialState], event: Event) -> None:
+    unit = event.get("unit")
+    if unit is None:
+        return
+    if unit not in states:
+        states[unit] = TrialState(unit, event.get("config", {}), event["time"])
+    states[unit].apply(event)
 
 
 def _line(event: Event) -> bytes:

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fmnist_ray.dispatch.progress import clock
-from fmnist_ray.search.journal import TrialState
+from fmnist_ray.search.journal import UNFINISHED, TrialState
+from fmnist_ray.search.standing import Standing
 
 _RUNNING_SHOWN = 8
 _LINE_EVERY_SECONDS = 30.0
@@ -39,7 +40,7 @@ class SearchProgress:
         self._console = console
         self._trials, self._slots = trials, slots
         self._metric, self._mode, self._searched = metric, mode, searched
-        self._states: dict[str, TrialState] = {}
+        self._now = Standing([], metric, mode)
         self._rungs: list[tuple[int, int]] = []
         self._begun = time.monotonic()
         self._done_before = 0.0
@@ -64,20 +65,22 @@ class SearchProgress:
 
     def begin(self, states: dict[str, TrialState], rungs: list[tuple[int, int]]) -> None:
         """Sets what is known before the first event of this session."""
-        self._states, self._rungs = states, rungs
+        self._now = Standing(states.values(), self._metric, self._mode)
+        self._rungs = rungs
         self._begun = time.monotonic()
         self._done_before = self._trials_done()
 
     def epoch(self, state: TrialState, rungs: list[tuple[int, int]]) -> None:
         """A trial finished an epoch."""
-        self._states[state.unit], self._rungs = state, rungs
+        self._now.see(state)
+        self._rungs = rungs
         since = time.monotonic() - self._last_line
         if self._live is None and since > _LINE_EVERY_SECONDS:
             self._line(self._summary())
 
     def ended(self, state: TrialState) -> None:
-        """A trial ended."""
-        self._states[state.unit] = state
+        """A trial ended, or paused."""
+        self._now.see(state)
         if self._live is None:
             row = state.best(self._metric, self._mode)
             figure = f"{row[self._metric]:.4f}" if row else "no result"
@@ -95,14 +98,9 @@ class SearchProgress:
     def _elapsed(self) -> float:
         return time.monotonic() - self._begun
 
-    def _ended(self) -> list[TrialState]:
-        return [state for state in self._states.values() if state.status != "running"]
-
-    def _running(self) -> list[TrialState]:
-        return [state for state in self._states.values() if state.status == "running"]
-
-    def _best(self) -> tuple[TrialState, dict[str, Any]] | None:
-        return best_trial(self._states, self._metric, self._mode)
+    @property
+    def _ended(self) -> int:
+        return self._now.known - sum(self._now.counts[status] for status in UNFINISHED)
 
     def _time_left(self) -> str:
         """From how many trials' worth of epochs this session did; unknown before the first."""
@@ -113,31 +111,31 @@ class SearchProgress:
         return f"about {clock(each * (self._trials - done))}"
 
     def _trials_done(self) -> float:
-        """Ended trials, and of the running ones the share of their epochs."""
-        parts = [len(s.rows) / max(1, s.config.get("epochs", 1)) for s in self._running()]
-        return float(len(self._ended()) + sum(parts))
+        """Ended and paused trials, of which few go on, and the share of epochs of running ones."""
+        running = self._now.running.values()
+        parts = [len(state.rows) / max(1, state.config.get("epochs", 1)) for state in running]
+        return float(self._ended + self._now.counts["paused"] + sum(parts))
 
     def _summary(self) -> str:
-        best = self._best()
+        best, counts = self._now.best, self._now.counts
+        paused = f"{counts['paused']} paused, " if counts["paused"] else ""
         text = f"best {best[1][self._metric]:.4f} ({best[0].unit})" if best else "no result yet"
         return (
-            f"{text}; {len(self._ended())} of {self._trials} trials ended, "
-            f"{len(self._running())} running, time left {self._time_left()}"
+            f"{text}; {self._ended} of {self._trials} trials ended, "
+            f"{counts['running']} running, {paused}time left {self._time_left()}"
         )
 
     def _render(self) -> Group:
-        ended = self._ended()
-        by_status = {
-            status: sum(state.status == status for state in ended)
-            for status in ("complete", "stopped", "diverged", "failed")
-        }
-        waiting = max(0, self._trials - len(self._states))
+        counts = self._now.counts
+        waiting = max(0, self._trials - self._now.known)
         head = Text.assemble(
-            (f"{len(ended)}/{self._trials} trials ended", "bold"),
-            f"   complete {by_status['complete']}   stopped {by_status['stopped']}   ",
-            f"diverged {by_status['diverged']}   " if by_status["diverged"] else "",
-            (f"failed {by_status['failed']}", "red" if by_status["failed"] else ""),
-            f"   running {len(self._running())}   waiting {waiting}",
+            (f"{self._ended}/{self._trials} trials ended", "bold"),
+            f"   complete {counts['complete']}   stopped {counts['stopped']}   ",
+            f"diverged {counts['diverged']}   " if counts["diverged"] else "",
+            (f"failed {counts['failed']}", "red" if counts["failed"] else ""),
+            f"   running {counts['running']}   ",
+            f"paused {counts['paused']}   " if counts["paused"] else "",
+            f"waiting {waiting}",
         )
         times = f"elapsed {clock(self._elapsed())}   time left {self._time_left()}"
         parts: list[Any] = [head, Text(times)]
@@ -151,7 +149,7 @@ class SearchProgress:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for column in ("", "trial", "epoch", self._metric.replace("_", " "), "configuration"):
             table.add_column(column, no_wrap=column != "configuration")
-        best = self._best()
+        best = self._now.best
         if best is not None:
             state, row = best
             table.add_row(
@@ -162,7 +160,7 @@ class SearchProgress:
                 describe_configuration(state.config, self._searched),
                 style="green",
             )
-        for state in self._running()[:_RUNNING_SHOWN]:
+        for state in list(self._now.running.values())[:_RUNNING_SHOWN]:
             last = state.rows[-1] if state.rows else None
             table.add_row(
                 "running",
@@ -172,24 +170,6 @@ class SearchProgress:
                 describe_configuration(state.config, self._searched),
             )
         return table
-
-
-def best_trial(
-    states: dict[str, TrialState], metric: str, mode: str
-) -> tuple[TrialState, dict[str, Any]] | None:
-    """The trial with the best figure in any epoch, and that epoch's row; None before any.
-
-    Of equally good ones, the one that was so first.
-    """
-    sign = 1 if mode == "max" else -1
-    rows = [(state, state.best(metric, mode)) for state in states.values()]
-    known = [(state, row) for state, row in rows if row is not None and "diverged" not in row]
-
-    def merit(pair: tuple[TrialState, dict[str, Any]]) -> tuple[float, float]:
-        state, row = pair
-        return sign * row[metric], -state.times[state.rows.index(row)]
-
-    return max(known, key=merit, default=None)
 
 
 def is_used(key: str, config: dict[str, Any]) -> bool:

@@ -8,13 +8,16 @@ from fmnist_ray.dispatch.epoch_lines import epoch_line
 from fmnist_ray.errors import DiskError
 from fmnist_ray.records import Record, write_json
 from fmnist_ray.search.callbacks import StatelessCallback
-from fmnist_ray.search.journal import Event, Journal, TrialState, trial_states
+from fmnist_ray.search.journal import Event, Journal, TrialState
 from fmnist_ray.search.metrics import SearchMetrics
 from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.schedulers import JournalledScheduler, rungs, unit_name
 from fmnist_ray.search.tensorboard import TensorBoardLogs
 from fmnist_ray.search.watch import TrialWatch, errors_text, last_error
 from fmnist_ray.training.ray_train import PLACEMENT_GROUP, release
+
+_HISTORY_SHARE = 0.02
+"""Of the time, for writing `history.csv`."""
 
 
 class Recorder(StatelessCallback):
@@ -37,8 +40,9 @@ class Recorder(StatelessCallback):
         self._record, self._journal, self._scheduler = record, journal, scheduler
         self._progress, self._tensorboard = progress, tensorboard
         self._watch, self._metrics = watch, metrics
-        self._states: dict[str, TrialState] = trial_states(journal.events)
+        self._states = journal.states
         self._taken = len(journal.events)
+        self._history = History(record, journal.states)
         progress.begin(self._states, rungs(scheduler))
         metrics.begin(self._states, rungs(scheduler))
 
@@ -57,7 +61,7 @@ class Recorder(StatelessCallback):
             self._metrics.epoch(state, rungs(self._scheduler))
             if self._tensorboard is not None:
                 self._tensorboard.add(state)
-        self.write_history()
+        self._history.write()
 
     def _release(self, trial: Any) -> None:
         """Frees the worker group of a trial that ended, stopped or failed."""
@@ -69,6 +73,9 @@ class Recorder(StatelessCallback):
         unit = unit_name(trial)
         self._release(trial)
         self._take()
+        if self._states[unit].status == "paused":
+            self._left(self._states[unit])
+            return
         # A trial that ends before its last epoch and was not stopped has stopped early by itself.
         status, reason = self._states[unit].outcome or ("complete", "")
         self._end(unit, status, reason)
@@ -92,18 +99,19 @@ class Recorder(StatelessCallback):
     def _end(self, unit: str, status: str, reason: str = "") -> None:
         self._journal.append("end", unit=unit, status=status, reason=reason)
         self._take()
-        state = self._states[unit]
+        self._left(self._states[unit])
+
+    def _left(self, state: TrialState) -> None:
+        """A trial gave back its place."""
         if self._tensorboard is not None:
             self._tensorboard.end(state)
         self._progress.ended(state)
         self._metrics.ended(state)
-        self.write_history()
+        self._history.write()
 
-    def write_history(self) -> None:
-        """Writes `history.csv` from all trials."""
-        self._record.write_history(
-            {"unit": state.unit, **row} for state in self._states.values() for row in state.rows
-        )
+    def close(self) -> None:
+        """Brings `history.csv` up to date."""
+        self._history.write(now=True)
 
     def _take(self) -> list[TrialState]:
         """Applies the journal's new events; returns the trials whose epoch ended."""
@@ -113,10 +121,7 @@ class Recorder(StatelessCallback):
             unit = event.get("unit")
             if unit is None:
                 continue
-            if unit not in self._states:
-                self._states[unit] = TrialState(unit, event["config"], event["time"])
             state = self._states[unit]
-            state.apply(event)
             self._write_unit(event, state)
             self._log(unit, _log_line(event))
             if event["event"] == "result":
@@ -134,6 +139,29 @@ class Recorder(StatelessCallback):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(text.rstrip() + "\n")
+
+
+class History:
+    """Keeps `history.csv`, which is always written whole, as new as that may cost.
+
+    It grows with every epoch. Written each time, it would cost a search of many trials more and
+    more; the journal has every epoch at once.
+    """
+
+    def __init__(self, record: Record, states: dict[str, TrialState]) -> None:
+        self._record, self._states = record, states
+        self._not_before = 0.0
+
+    def write(self, now: bool = False) -> None:
+        """Writes it, unless the last time was too short ago."""
+        begun = time.monotonic()
+        if begun < self._not_before and not now:
+            return
+        self._record.write_history(
+            {"unit": state.unit, **row} for state in self._states.values() for row in state.rows
+        )
+        ended = time.monotonic()
+        self._not_before = ended + (ended - begun) / _HISTORY_SHARE
 
 
 def write_trial(record: Record, state: TrialState) -> None:

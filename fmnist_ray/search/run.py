@@ -18,10 +18,11 @@ from fmnist_ray.models.storage import save_model
 from fmnist_ray.records import Record, write_predictions
 from fmnist_ray.search.courses import SearchClock
 from fmnist_ray.search.data import SearchData
-from fmnist_ray.search.journal import JOURNAL_FILE, Journal, TrialState
-from fmnist_ray.search.progress import SearchProgress, best_trial, describe_configuration
+from fmnist_ray.search.journal import JOURNAL_FILE, UNFINISHED, Journal, TrialState
+from fmnist_ray.search.progress import SearchProgress, describe_configuration
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import SearchSpace, parse_space
+from fmnist_ray.search.standing import best_trial
 from fmnist_ray.search.sweep import Sweep, run_sweep
 from fmnist_ray.training.checkpoint_store import CheckpointStore
 from fmnist_ray.training.config import FitConfig
@@ -140,7 +141,7 @@ def sweep_metrics(
             for status in ("complete", "stopped", "diverged", "failed")
         },
         # Cut off by the time budget; a resume without one goes on with them.
-        "trials_unfinished": sum(state.status == "running" for state in states.values()),
+        "trials_unfinished": sum(state.status in UNFINISHED for state in states.values()),
         "epochs": sum(len(state.rows) for state in states.values()),
         "slots": slots,
         "sweep_seconds": round(seconds, 1),
@@ -198,7 +199,7 @@ def _drop_checkpoints(
     """Ended trials need no optimizer state any more; failed ones may be tried again."""
     store = _store(record, settings)
     for state in states.values():
-        if state.status not in ("running", "failed"):
+        if state.status not in UNFINISHED and state.status != "failed":
             store.remove(state.unit)
 
 

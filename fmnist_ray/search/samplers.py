@@ -14,8 +14,10 @@ class Sampler(Protocol):
     def propose(self, index: int) -> Point | None:
         """The values of trial `index`, or None when there are no more."""
 
-    def tell(self, point: Point, value: float | None) -> None:
-        """The figure that a finished trial reached; None if it failed."""
+    def tell(self, unit: str, point: Point, value: float | None) -> None:
+        """The best figure of a trial that ended or paused, in place of an earlier one; None if it
+        failed.
+        """
 
 
 class RandomSampler:
@@ -28,7 +30,7 @@ class RandomSampler:
         known = self._space.known_good
         return dict(known[index]) if index < len(known) else self._space.random(self._seed, index)
 
-    def tell(self, point: Point, value: float | None) -> None:
+    def tell(self, unit: str, point: Point, value: float | None) -> None:
         """Random points do not depend on earlier ones."""
 
 
@@ -45,7 +47,7 @@ class GridSampler:
     def propose(self, index: int) -> Point | None:
         return self._points[index] if index < len(self._points) else None
 
-    def tell(self, point: Point, value: float | None) -> None:
+    def tell(self, unit: str, point: Point, value: float | None) -> None:
         """The grid does not depend on earlier points."""
 
 
@@ -61,8 +63,10 @@ class TPESampler:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space, self._seed = space, seed
-        self._study = optuna.create_study(direction="maximize" if mode == "max" else "minimize")
+        self._mode = mode
         self._distributions = distributions_of(space)
+        self._told: dict[str, Any] = {}
+        self._study: Any = None
 
     def propose(self, index: int) -> Point | None:
         import optuna
@@ -70,27 +74,38 @@ class TPESampler:
         known = self._space.known_good
         if index < len(known):
             return dict(known[index])
+        study = self._current_study()
         # Seeded by index, so that a resumed search draws as an uninterrupted one would.
-        self._study.sampler = optuna.samplers.TPESampler(
-            seed=self._seed + index, n_startup_trials=8
-        )
-        asked = self._study.ask(self._distributions)
+        study.sampler = optuna.samplers.TPESampler(seed=self._seed + index, n_startup_trials=8)
+        asked = study.ask(self._distributions)
         # `tell` adds the finished trial anew; left running, this one would stay for ever.
-        self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)
         return dict(asked.params)
 
-    def tell(self, point: Point, value: float | None) -> None:
+    def tell(self, unit: str, point: Point, value: float | None) -> None:
         import optuna
 
         state = optuna.trial.TrialState
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                params=point,
-                distributions=self._distributions,
-                value=value,
-                state=state.FAIL if value is None else state.COMPLETE,
-            )
+        trial = optuna.trial.create_trial(
+            params=point,
+            distributions=self._distributions,
+            value=value,
+            state=state.FAIL if value is None else state.COMPLETE,
         )
+        if unit in self._told:
+            self._study = None  # a study's trials cannot be changed
+        elif self._study is not None:
+            self._study.add_trial(trial)
+        self._told[unit] = trial
+
+    def _current_study(self) -> Any:
+        import optuna
+
+        if self._study is None:
+            direction: Any = "maximize" if self._mode == "max" else "minimize"
+            self._study = optuna.create_study(direction=direction)
+            self._study.add_trials(self._told.values())
+        return self._study
 
 
 def build_sampler(searcher: str, space: SearchSpace, seed: int, mode: str) -> Sampler:

@@ -1,5 +1,6 @@
 """Schedulers of Ray Tune that write down what they decide, and can be brought back from that."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from ray.tune.schedulers import (
 
 from fmnist_ray.records import HISTORY_COLUMNS
 from fmnist_ray.search.journal import Event, Journal
+from fmnist_ray.search.promotion import PromotionASHA
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import SearchSpace
 
@@ -31,9 +33,14 @@ class UnitName:
 
     Tune gives a trial a new identity in every session; its unit's name stays, and with it the
     scheduler's entries, so that a rung that knows a trial still knows it after a resume.
+
+    Attributes:
+        trial_id: The unit.
+        epochs: That it is to have.
     """
 
     trial_id: str
+    epochs: float = math.inf
 
 
 class _WithoutSearcher:
@@ -59,7 +66,8 @@ class JournalledScheduler(TrialScheduler):  # type: ignore[misc]
         inner: ASHA, the median rule, PBT or FIFO.
         journal: The search's journal; its results are fed through `inner` first.
         by_unit: Whether `inner` sees unit names instead of Tune's trials (not PBT, which acts
-            on the trials themselves).
+            on the trials themselves). What it pauses leaves Tune, which walks through all its
+            trials again and again, and comes back as a new trial of Tune's when it is to go on.
     """
 
     def __init__(self, inner: TrialScheduler, journal: Journal, by_unit: bool) -> None:
@@ -86,14 +94,35 @@ class JournalledScheduler(TrialScheduler):  # type: ignore[misc]
                 self._configs[unit] = event["config"]
                 if self._by_unit and unit not in self._known:
                     self._known.add(unit)
-                    self.inner.on_trial_add(None, UnitName(unit))
+                    self.inner.on_trial_add(None, self._named(unit))
+                self.begun(unit)
             elif event["event"] == "result":
                 self._epochs[unit] = event["row"]["epoch"]
                 if self._by_unit:
-                    self.inner.on_trial_result(None, UnitName(unit), event["row"])
+                    self.inner.on_trial_result(None, self._named(unit), event["row"])
+            elif event["event"] == "end" and isinstance(self.inner, PromotionASHA):
+                self.inner.ended(unit)
+
+    def _named(self, unit: str) -> UnitName:
+        return UnitName(unit, self._configs.get(unit, {}).get("epochs", math.inf))
 
     def _seen(self, trial: Any) -> Any:
-        return UnitName(unit_name(trial)) if self._by_unit else trial
+        return self._named(unit_name(trial)) if self._by_unit else trial
+
+    def promotion(self, last: bool) -> str | None:
+        """The paused trial that is to go on now.
+
+        Args:
+            last: Whether nothing runs and nothing new will begin.
+        """
+        if not isinstance(self.inner, PromotionASHA):
+            return None
+        return self.inner.last_promotion() if last else self.inner.promotion()
+
+    def begun(self, unit: str) -> None:
+        """A trial is handed to Tune, new or not; its `trial` event is in the journal."""
+        if isinstance(self.inner, PromotionASHA):
+            self.inner.begun(unit)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         unit = unit_name(trial)
@@ -111,10 +140,12 @@ class JournalledScheduler(TrialScheduler):  # type: ignore[misc]
         config = fit_values(trial.config)
         if config != self._configs.get(unit, config):
             self._journal.append("trial", unit=unit, config=config)
+        self._configs[unit] = config
         decision = str(self.inner.on_trial_result(tune_controller, self._seen(trial), result))
         self._journal.append("result", unit=unit, row=row, decision=decision)
-        self._epochs[unit], self._configs[unit] = row["epoch"], config
-        return decision
+        self._epochs[unit] = row["epoch"]
+        leaves = self._by_unit and decision == TrialScheduler.PAUSE
+        return str(TrialScheduler.STOP) if leaves else decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         self.inner.on_trial_complete(tune_controller, self._seen(trial), result)
@@ -126,7 +157,8 @@ class JournalledScheduler(TrialScheduler):  # type: ignore[misc]
         self.inner.on_trial_remove(tune_controller, self._seen(trial))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        return self.inner.choose_trial_to_run(tune_controller)
+        # Tune starts by itself what is pending; a FIFO scheduler walks through all trials for it.
+        return None if self._by_unit else self.inner.choose_trial_to_run(tune_controller)
 
     def debug_string(self) -> str:
         return str(self.inner.debug_string())
@@ -153,7 +185,8 @@ def build_scheduler(
     """The scheduler of a search, standing where the journal ends.
 
     ASHA has its rungs at 1, `reduction_factor`, `reduction_factor`^2, ... epochs (Li et al.
-    2020, arXiv:1810.05934, in the form that stops trials); the median rule (Golovin et al.
+    2020, arXiv:1810.05934), in the form that stops trials or in that which pauses them, see
+    `search.promotion`; the median rule (Golovin et al.
     2017) stops a trial whose best is below the median of the others' means, from epoch 2 on;
     PBT (Jaderberg et al. 2017, arXiv:1711.09846) replaces the lower quarter every 2 epochs.
     """
@@ -166,6 +199,13 @@ def build_scheduler(
                 grace_period=1,
                 reduction_factor=settings.reduction_factor,
                 **aims,
+            )
+        case "asha-promotion":
+            inner = PromotionASHA(
+                settings.metric,
+                settings.mode,
+                settings.rungs,
+                settings.reduction_factor,
             )
         case "median":
             inner = MedianStoppingRule(
@@ -190,6 +230,8 @@ def build_scheduler(
 
 def rungs(scheduler: JournalledScheduler) -> list[tuple[int, int]]:
     """ASHA's rungs as (epoch, trials that reached it), lowest first; empty for the others."""
+    if isinstance(scheduler.inner, PromotionASHA):
+        return scheduler.inner.rungs
     brackets = getattr(scheduler.inner, "_brackets", [])
     return (
         [(int(epoch), len(recorded)) for epoch, recorded in reversed(brackets[0]._rungs)]

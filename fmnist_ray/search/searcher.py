@@ -6,8 +6,9 @@ from ray.tune.search import Searcher
 
 from fmnist_ray.dispatch.room import Room
 from fmnist_ray.search.callbacks import StatelessCallback
-from fmnist_ray.search.journal import Journal, trial_states
+from fmnist_ray.search.journal import Journal, TrialState
 from fmnist_ray.search.samplers import Sampler
+from fmnist_ray.search.schedulers import JournalledScheduler
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import SearchSpace
 from fmnist_ray.training.config import FitConfig
@@ -18,7 +19,8 @@ class UnitSearcher(Searcher):  # type: ignore[misc]
 
     Trials carry the names `trial-000`, `trial-001`, ... of their place in the search, which
     stay the same whatever Tune calls them in a session. No more are handed out than there is room
-    for at that moment: the cluster may grow and shrink.
+    for at that moment: the cluster may grow and shrink. Trials that paused at a rung are handed out
+    again when the scheduler has them go on, before new ones are begun.
     """
 
     def __init__(
@@ -27,54 +29,66 @@ class UnitSearcher(Searcher):  # type: ignore[misc]
         space: SearchSpace,
         sampler: Sampler,
         journal: Journal,
+        scheduler: JournalledScheduler,
         room: Room,
     ) -> None:
         super().__init__(metric=settings.metric, mode=settings.mode)
         self._settings, self._space = settings, space
         self._sampler, self._journal, self._room = sampler, journal, room
-        self._points: dict[str, dict[str, Any]] = {}
+        self._scheduler = scheduler
         self._units: dict[str, str] = {}
-        states = trial_states(journal.events)
-        self._next = len(states)
-        self._unfinished = []
-        for state in states.values():
-            self._points[state.unit] = {key: state.config[key] for key in space.search}
-            if state.status in ("complete", "stopped", "diverged"):
-                best = state.best(settings.metric, settings.mode)
-                sampler.tell(self._points[state.unit], best[settings.metric] if best else None)
-            else:
+        self._next = len(journal.states)
+        self._unfinished: list[TrialState] = []
+        for state in journal.states.values():
+            waits = state.status == "paused" and settings.promotes
+            if waits or state.status in ("complete", "stopped", "diverged"):
+                self._tell(state)
+            if not waits and state.status in ("running", "paused", "failed"):
                 self._unfinished.append(state)
 
     @property
-    def left(self) -> int:
-        """Trials still to be handed out."""
-        return len(self._unfinished) + max(0, self._settings.trials - self._next)
+    def has_work(self) -> bool:
+        """Whether anything is to be handed out still."""
+        new = self._next < self._settings.trials
+        return bool(self._unfinished) or new or self._scheduler.promotion(last=True) is not None
 
     def suggest(self, trial_id: str) -> Any:
         if not self._room.has_place(len(self._units)):
             return None  # Tune asks again
         if self._unfinished:
-            state = self._unfinished.pop(0)
-            self._units[trial_id] = state.unit
-            # A failed trial runs again: it is under way from now on.
-            self._journal.append("trial", unit=state.unit, config=state.config)
-            reported = state.rows[-1]["epoch"] if state.rows else 0
-            return self._handed_out(state.unit, state.config, reported)
-        if self._next >= self._settings.trials:
-            return Searcher.FINISHED
-        point = self._sampler.propose(self._next)
-        if point is None:
-            return Searcher.FINISHED
+            return self._again(trial_id, self._unfinished.pop(0))
+        unit = self._scheduler.promotion(last=False)
+        if unit is None and self._next < self._settings.trials:
+            point = self._sampler.propose(self._next)
+            if point is not None:
+                return self._new(trial_id, point)
+        if unit is None and self._settings.promotes:
+            if self._units:
+                return None  # what runs now may have a trial go on
+            unit = self._scheduler.promotion(last=True)
+        return (
+            Searcher.FINISHED if unit is None else self._again(trial_id, self._journal.states[unit])
+        )
+
+    def _new(self, trial_id: str, point: dict[str, Any]) -> dict[str, Any]:
         unit = f"trial-{self._next:03}"
         self._next += 1
         values = self._space.configuration(point)
         config = FitConfig.checked(values, self._space.source).model_dump()
-        self._points[unit], self._units[trial_id] = point, unit
-        self._journal.append("trial", unit=unit, config=config)
-        return self._handed_out(unit, config, 0)
+        return self._handed_out(trial_id, unit, config, 0)
 
-    def _handed_out(self, unit: str, config: dict[str, Any], reported: int) -> dict[str, Any]:
+    def _again(self, trial_id: str, state: TrialState) -> dict[str, Any]:
+        """A trial that was under way, failed, or paused at a rung: from now on it runs again."""
+        reported = state.rows[-1]["epoch"] if state.rows else 0
+        return self._handed_out(trial_id, state.unit, state.config, reported)
+
+    def _handed_out(
+        self, trial_id: str, unit: str, config: dict[str, Any], reported: int
+    ) -> dict[str, Any]:
         """A trial as `run_trial` takes it, and which nodes may run it, see `Room.selector`."""
+        self._units[trial_id] = unit
+        self._journal.append("trial", unit=unit, config=config)
+        self._scheduler.begun(unit)
         return {**config, "unit": unit, "reported": reported, "nodes": self._room.selector}
 
     def is_over(self, trial_id: str) -> None:
@@ -89,10 +103,14 @@ class UnitSearcher(Searcher):  # type: ignore[misc]
     ) -> None:
         unit = self._units.pop(trial_id, None)
         if unit is not None:
-            state = trial_states([e for e in self._journal.events if e.get("unit") == unit])[unit]
-            best = state.best(self._settings.metric, self._settings.mode)
-            value = best[self._settings.metric] if best and not error else None
-            self._sampler.tell(self._points[unit], value)
+            self._tell(self._journal.states[unit], error)
+
+    def _tell(self, state: TrialState, error: bool = False) -> None:
+        """Tells the sampler what a trial has reached by now."""
+        best = state.best(self._settings.metric, self._settings.mode)
+        point = {key: state.config[key] for key in self._space.search}
+        value = best[self._settings.metric] if best and not error else None
+        self._sampler.tell(state.unit, point, value)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the journal has it all."""
@@ -110,9 +128,15 @@ class SearcherWatch(StatelessCallback):
 
     def __init__(self, searcher: UnitSearcher, room: Room) -> None:
         self._searcher, self._room = searcher, room
+        self._seen = 0
+        self._live: list[Any] = []
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._room.look()
-        for trial in trials:
+        # Only those that may have ended since: Tune's list has every trial of the search.
+        self._live += trials[self._seen :]
+        self._seen = len(trials)
+        for trial in self._live:
             if trial.is_finished():
                 self._searcher.is_over(trial.trial_id)
+        self._live = [trial for trial in self._live if not trial.is_finished()]

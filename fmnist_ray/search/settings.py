@@ -1,5 +1,6 @@
 """What a search is, in full: it is written into the record, and a resume reads it from there."""
 
+import math
 from typing import Any, Literal, get_args
 
 from pydantic import Field
@@ -9,7 +10,7 @@ from fmnist_ray.errors import RequestError
 from fmnist_ray.training.config import PrecisionChoice
 
 SearcherName = Literal["random", "grid", "optuna"]
-SchedulerName = Literal["asha", "median", "pbt", "none"]
+SchedulerName = Literal["asha", "asha-promotion", "median", "pbt", "none"]
 MetricName = Literal["validation_accuracy", "validation_loss"]
 
 SEARCHER_NAMES: tuple[str, ...] = get_args(SearcherName)
@@ -42,7 +43,7 @@ class SearchSettings(Options):
         trials: Trials in all.
         max_epochs: Most epochs of a trial; a trial with fewer `epochs` of its own ends there.
         searcher: Which configurations are tried.
-        scheduler: Which trials are stopped early.
+        scheduler: Which trials are stopped early, or paused.
         reduction_factor: ASHA keeps one trial in this many at each rung.
         metric: What is compared: `validation_accuracy` (highest) or `validation_loss` (lowest).
         workers_per_trial: 0 trains within the trial's process, else a Ray Train worker group.
@@ -96,6 +97,24 @@ class SearchSettings(Options):
     def mode(self) -> Literal["max", "min"]:
         """Whether the metric is to be high or low."""
         return "max" if self.metric == "validation_accuracy" else "min"
+
+    @property
+    def promotes(self) -> bool:
+        """Whether trials pause at rungs until they are promoted."""
+        return self.scheduler == "asha-promotion"
+
+    @property
+    def rungs(self) -> list[int]:
+        """The epochs at which ASHA decides, below the last: 1, `reduction_factor`, its square, ...
+
+        A rung between two epochs decides at the later one. Empty for other schedulers.
+        """
+        rungs: list[int] = []
+        milestone = 1.0
+        while self.scheduler in ("asha", "asha-promotion") and milestone < self.max_epochs:
+            rungs.append(math.ceil(milestone - 1e-9))
+            milestone *= self.reduction_factor
+        return [rung for rung in dict.fromkeys(rungs) if rung < self.max_epochs]
 
     def changed(self, values: dict[str, Any]) -> "SearchSettings":
         """These settings with what a resume asks to be otherwise.

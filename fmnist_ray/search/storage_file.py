@@ -15,7 +15,7 @@ def write_optuna_storage(
 ) -> None:
     """Writes all trials as one study.
 
-    Stopped trials stand as pruned and failed ones as failed; each epoch is an intermediate value.
+    Stopped and paused trials stand as pruned and failed ones as failed; each epoch is an intermediate value.
 
     Args:
         path: The SQLite file to write; it appears whole, in place of an earlier one.
@@ -28,7 +28,7 @@ def write_optuna_storage(
     import optuna
 
     known = optuna.trial.TrialState
-    as_optuna = {"complete": known.COMPLETE, "stopped": known.PRUNED}
+    as_optuna = {"complete": known.COMPLETE, "stopped": known.PRUNED, "paused": known.PRUNED}
     distributions = distributions_of(space)
     trials = []
     for number, state in enumerate(states):

@@ -17,7 +17,7 @@ from fmnist_ray.dispatch.unit_records import checkpoint_place
 from fmnist_ray.errors import WorkError
 from fmnist_ray.records import Record
 from fmnist_ray.search.courses import SearchClock
-from fmnist_ray.search.journal import Journal, TrialState, trial_states
+from fmnist_ray.search.journal import UNFINISHED, Journal, TrialState, end_what_is_decided
 from fmnist_ray.search.progress import SearchProgress
 from fmnist_ray.search.samplers import build_sampler
 from fmnist_ray.search.settings import SearchSettings
@@ -76,14 +76,17 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     ended = -1
     while True:
         _run_round(sweep, shared)
-        states = trial_states(sweep.journal.events)
-        before, ended = ended, sum(state.status != "running" for state in states.values())
+        states = sweep.journal.states
+        waiting = {"paused"} if sweep.settings.promotes else set()
+        left = sum(state.status in UNFINISHED - waiting for state in states.values())
+        before, ended = ended, len(states) - left
         # Tune may give a trial up without telling anyone. What it left over is begun again, for
         # as long as that helps.
-        left = len(states) - ended
         if not left or ended == before or _budget(sweep) is not None:
             break
         sweep.progress.say(f"{left} trials that Ray Tune gave up are begun again")
+    if not left and (_budget(sweep) is None or len(states) >= sweep.settings.trials):
+        _end_what_waits(sweep)
     failed = [state for state in states.values() if state.status == "failed"]
     if failed and len(failed) == len(states):
         raise WorkError(
@@ -105,7 +108,7 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
 
     from fmnist_ray.search.actor_deaths import known_to_tune
     from fmnist_ray.search.metrics import SearchMetrics
-    from fmnist_ray.search.recorder import Recorder
+    from fmnist_ray.search.recorder import Recorder, write_trial
     from fmnist_ray.search.schedulers import build_scheduler
     from fmnist_ray.search.searcher import SearcherWatch, UnitSearcher
     from fmnist_ray.search.tensorboard import TensorBoardLogs
@@ -114,13 +117,14 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
     from fmnist_ray.search.watch import TrialWatch
 
     settings, journal = sweep.settings, sweep.journal
-    _end_what_is_decided(sweep)
+    for state in end_what_is_decided(journal):
+        write_trial(sweep.record, state)
     sampler = build_sampler(settings.searcher, sweep.space, settings.seed, settings.mode)
     scheduler = build_scheduler(settings, sweep.space, journal)
     room = _room(sweep)
-    searcher = UnitSearcher(settings, sweep.space, sampler, journal, room)
+    searcher = UnitSearcher(settings, sweep.space, sampler, journal, scheduler, room)
     budget = _budget(sweep)
-    if not searcher.left or (budget is not None and budget <= 0):
+    if not searcher.has_work or (budget is not None and budget <= 0):
         return
     setup = TrialSetup(
         data=[shared],
@@ -161,7 +165,7 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
-                num_samples=searcher.left,
+                num_samples=-1,  # the searcher says when it is over
                 time_budget_s=budget,
                 reuse_actors=True,
                 trial_name_creator=_unit_of,
@@ -187,17 +191,16 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
         journal.append("session_end", seconds=round(time.monotonic() - begun, 3))
         if logs is not None:
             logs.close()
+        recorder.close()
 
 
-def _end_what_is_decided(sweep: Sweep) -> None:
-    """Ends trials that were killed between their last epoch and the event that ends them."""
+def _end_what_waits(sweep: Sweep) -> None:
+    """Ends trials that paused at a rung and were never among the best there."""
     from fmnist_ray.search.recorder import write_trial
 
-    for state in trial_states(sweep.journal.events).values():
-        if state.status == "running" and state.outcome is not None:
-            status, reason = state.outcome
-            sweep.journal.append("end", unit=state.unit, status=status, reason=reason)
-            state.apply(sweep.journal.events[-1])
+    for state in sweep.journal.states.values():
+        if state.status == "paused":
+            sweep.journal.append("end", unit=state.unit, status="stopped")
             write_trial(sweep.record, state)
 
 

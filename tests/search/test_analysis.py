@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from fmnist_ray.records import Record
 from fmnist_ray.reports.search import CAPTIONS
 from fmnist_ray.reports.search_courses import Aim, TrialCourse
 from fmnist_ray.search.analysis import STEMS, draw_search
-from fmnist_ray.search.courses import SearchClock, Session, asha_rungs, sessions, trial_courses
+from fmnist_ray.search.courses import SearchClock, Session, sessions, trial_courses
 from fmnist_ray.search.findings import SearchFindings, duration
 from fmnist_ray.search.journal import Event, read_events, trial_states
 from fmnist_ray.search.parameters import (
@@ -175,30 +174,6 @@ def test_an_epoch_in_which_a_trial_diverged_has_no_figure() -> None:
     events.result(6, 0, 2, 0.0, 0, diverged="no number").end(6, 0, "diverged", "no number")
     (course,) = courses_of(events)
     assert (course.epoch, course.value, course.status) == ((1,), (0.5,), "diverged")
-
-
-@pytest.mark.parametrize(
-    ("most", "factor", "rungs"),
-    [(12, 3, [1, 3, 9]), (9, 3, [1, 3]), (4, 2, [1, 2]), (1, 3, []), (7, 1.5, [1, 2, 3, 4, 6])],
-)
-def test_rungs_are_powers_below_the_last_epoch(most: int, factor: float, rungs: list[int]) -> None:
-    assert asha_rungs(most, factor) == rungs
-
-
-def test_rungs_are_those_at_which_tune_decides() -> None:
-    from ray.tune.schedulers import ASHAScheduler
-
-    for most, factor in ((12, 3), (9, 3), (50, 4), (27, 3), (10, 1.5)):
-        asha = ASHAScheduler(
-            time_attr="epoch",
-            metric="m",
-            mode="max",
-            max_t=most,
-            grace_period=1,
-            reduction_factor=factor,
-        )
-        at = {math.ceil(milestone) for milestone, _ in asha._brackets[0]._rungs}
-        assert asha_rungs(most, factor) == sorted(each for each in at if each < most)
 
 
 def test_trials_are_compared_after_an_epoch_that_three_quarters_reached() -> None:

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from fmnist_ray.search import progress as progress_module
 from fmnist_ray.search.journal import TrialState
-from fmnist_ray.search.progress import SearchProgress, best_trial, describe_configuration
+from fmnist_ray.search.progress import SearchProgress, describe_configuration
+from fmnist_ray.search.standing import best_trial
 
 
 class Clock:

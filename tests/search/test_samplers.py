@@ -57,7 +57,7 @@ def _run(sampler: TPESampler, space: SearchSpace, first: int, last: int) -> list
         point = sampler.propose(index)
         assert point is not None
         points.append(point)
-        sampler.tell(point, _figure(point))
+        sampler.tell(f"trial-{index}", point, _figure(point))
     return points
 
 
@@ -79,9 +79,21 @@ def test_tpe_goes_on_as_if_it_had_not_stopped() -> None:
     whole = TPESampler(SPACE, 3, "max")
     points = _run(whole, SPACE, 0, 20)
     resumed = TPESampler(SPACE, 3, "max")
-    for point in points:
-        resumed.tell(point, _figure(point))
+    for index, point in enumerate(points):
+        resumed.tell(f"trial-{index}", point, _figure(point))
     assert resumed.propose(20) == whole.propose(20)
+
+
+def test_tpe_knows_of_a_trial_only_the_last_that_it_was_told() -> None:
+    told_twice, told_once = TPESampler(SPACE, 3, "max"), TPESampler(SPACE, 3, "max")
+    points = [SPACE.random(0, index) for index in range(12)]
+    for index, point in enumerate(points):
+        told_twice.tell(f"trial-{index}", point, -_figure(point))
+    told_twice.propose(12)
+    for index, point in enumerate(points):
+        told_twice.tell(f"trial-{index}", point, _figure(point))
+        told_once.tell(f"trial-{index}", point, _figure(point))
+    assert told_twice.propose(13) == told_once.propose(13)
 
 
 def test_failed_trials_teach_tpe_nothing_but_do_not_stop_it() -> None:
@@ -89,7 +101,7 @@ def test_failed_trials_teach_tpe_nothing_but_do_not_stop_it() -> None:
     for index in range(15):
         point = sampler.propose(index)
         assert point is not None
-        sampler.tell(point, None)
+        sampler.tell(f"trial-{index}", point, None)
     assert sampler.propose(15) is not None
 
 

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -68,3 +69,41 @@ def test_a_resume_may_not_change_what_is_searched(asked: dict[str, Any], part: s
     with pytest.raises(RequestError) as error:
         SearchSettings(**BASE, trials=4).changed(asked)
     assert part in str(error.value)
+
+
+def _with_rungs(most: int, factor: float) -> SearchSettings:
+    return SearchSettings.checked({**BASE, "max_epochs": most, "reduction_factor": factor})
+
+
+@pytest.mark.parametrize(
+    ("most", "factor", "rungs"),
+    [(12, 3, [1, 3, 9]), (9, 3, [1, 3]), (4, 2, [1, 2]), (1, 3, []), (7, 1.5, [1, 2, 3, 4, 6])],
+)
+def test_rungs_are_powers_below_the_last_epoch(most: int, factor: float, rungs: list[int]) -> None:
+    assert _with_rungs(most, factor).rungs == rungs
+
+
+def test_rungs_are_those_at_which_tune_decides() -> None:
+    from ray.tune.schedulers import ASHAScheduler
+
+    for most, factor in ((12, 3), (9, 3), (50, 4), (27, 3), (10, 1.5)):
+        asha = ASHAScheduler(
+            time_attr="epoch",
+            metric="m",
+            mode="max",
+            max_t=most,
+            grace_period=1,
+            reduction_factor=factor,
+        )
+        at = {math.ceil(milestone) for milestone, _ in asha._brackets[0]._rungs}
+        assert _with_rungs(most, factor).rungs == sorted(each for each in at if each < most)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "rungs"),
+    [("asha", [1, 3]), ("asha-promotion", [1, 3]), ("median", []), ("pbt", []), ("none", [])],
+)
+def test_only_asha_has_rungs(scheduler: str, rungs: list[int]) -> None:
+    settings = SearchSettings.checked({**BASE, "max_epochs": 9, "scheduler": scheduler})
+    assert settings.rungs == rungs
+    assert settings.promotes == (scheduler == "asha-promotion")

@@ -67,6 +67,18 @@ def test_a_killed_search_decides_as_an_undisturbed_one(tmp_path: Path) -> None:
     assert Counter(state.status for state in whole.values())["stopped"] >= 5
 
 
+def test_trials_that_pause_at_rungs_go_on_after_a_kill(tmp_path: Path) -> None:
+    """Paused, promoted and told alike, whatever was killed; the trainer sees no epoch twice."""
+    whole = _run(tmp_path / "whole", 1, "asha-promotion", [])
+    killed = _run(tmp_path / "killed", 1, "asha-promotion", [4, 11])
+    assert _told(killed) == _told(whole)
+    reached = [len(state.rows) for state in whole.values()]
+    assert (len(reached), sum(n >= 3 for n in reached), max(reached)) == (14, 4, 9)
+    assert Counter(state.status for state in whole.values()) == {"stopped": 13, "complete": 1}
+    again = Counter((tmp_path / "killed" / "trained.txt").read_text().splitlines())
+    assert sum(again.values()) <= sum(reached) + 2
+
+
 def test_no_epoch_is_lost_doubled_or_trained_again_on_two_slots(tmp_path: Path) -> None:
     random = np.random.default_rng(int(os.environ.get("SWEEP_SEED", "0")))
     states = _run(tmp_path / "killed", 2, "asha", random.integers(1, 15, 3).tolist())
