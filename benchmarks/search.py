@@ -1,43 +1,226 @@
-"""The default search on the full data: time, overhead, memory, accuracy.
+"""The same search by several tools: wall time, what it costs beyond training, accuracy against time.
 
-    python -m benchmarks.search [OPTIONS OF TUNE]
+    python -m benchmarks.search [--trials 12] [--max-epochs 9] [--images 60000] [--rounds 1]
+                                [--contenders ...] [--csv FILE] [--epochs-csv FILE]
 
-Runs `python -m fmnist_ray.tune` as a person would, in a process of its own, with its record in a
-temporary folder, and watches the memory of all its processes. Fetch the data first.
+Every contender searches the learning rate, optimizer, batch size and activation of the CNN, two
+trials at a time on one thread each (Keras Tuner one on two), with its own form of early stopping at
+a third of the trials. Those that can be told so try the same configurations. They run in turn, each
+in a process of its own from nothing to the end.
+
+Their schedulers train different numbers of epochs. So the table has the wall time as it was, and
+what it would be if the search had trained as many epochs as ours.
 """
 
+import argparse
+import csv
 import json
+import statistics
+import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.processes import measure
+from benchmarks.contenders.task import SPACE
+from fmnist_ray.search.journal import JOURNAL_FILE, read_events
+
+OURS = "fmnist_ray"
+CONTENDERS = {
+    OURS: "fmnist_ray.tune",
+    "tune_trainer": "Ray Tune, a Train trainer per trial",
+    "tune_function": "Ray Tune, a plain function",
+    "optuna_joblib": "Optuna, joblib, Hyperband",
+    "keras_tuner_hyperband": "Keras Tuner, Hyperband",
+}
+SLOTS = {"keras_tuner_hyperband": 1}
+GOAL = 0.9
+
+
+class Epoch(NamedTuple):
+    """An epoch that a search finished.
+
+    Attributes:
+        at: Seconds from the command's begin.
+        trial: Its trial.
+        epoch: Of the trial, from 1.
+        accuracy: On the images held out.
+        seconds: It took, validation included.
+    """
+
+    at: float
+    trial: str
+    epoch: int
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search did.
+
+    Attributes:
+        wall: Seconds of the whole command.
+        epochs: In their order.
+        slots: Trials at a time.
+    """
+
+    wall: float
+    epochs: Sequence[Epoch]
+    slots: int
+
+    @property
+    def start(self) -> float:
+        """Seconds until the first epoch began."""
+        return min(each.at - each.seconds for each in self.epochs)
+
+    @property
+    def beyond(self) -> float:
+        """Slot seconds beyond training, as a share of training."""
+        busy = sum(each.seconds for each in self.epochs)
+        return self.wall * self.slots / busy - 1
+
+    @property
+    def best(self) -> float:
+        """The best accuracy on the images held out."""
+        return max(each.accuracy for each in self.epochs)
+
+    @property
+    def to_goal(self) -> float | None:
+        """Seconds until an accuracy of `GOAL`; None if it was never reached."""
+        return next((each.at for each in self.epochs if each.accuracy >= GOAL), None)
+
+
+def run(contender: str, arguments: argparse.Namespace, seed: int) -> Search:
+    """Runs a contender from nothing to the end."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        log = folder / "epochs.jsonl"
+        asked = (
+            f"--trials {arguments.trials} --max-epochs {arguments.max_epochs} --seed {seed}".split()
+        )
+        if contender == OURS:
+            space = folder / "space.yaml"
+            space.write_text(yaml.safe_dump(SPACE))
+            command = ["fmnist_ray.tune", *asked, "--space", str(space), "--name", "ours"]
+            command += f"--train-size {arguments.images} --retrain-seeds 0 --quiet".split()
+            command += ["--results", str(folder)]
+        else:
+            command = [f"benchmarks.contenders.{contender}", *asked]
+            command += ["--images", str(arguments.images), "--log", str(log)]
+        begun = time.time()
+        done = subprocess.run(
+            [sys.executable, "-m", *command], capture_output=True, text=True, check=False
+        )
+        wall = time.time() - begun
+        if done.returncode:
+            raise SystemExit(f"{contender} ended with {done.returncode}: {done.stderr[-3000:]}")
+        if contender == OURS:
+            _tell_ours(folder / "ours" / JOURNAL_FILE, log)
+        return Search(wall, sorted(_epochs(log, begun)), SLOTS.get(contender, 2))
+
+
+def _tell_ours(journal: Path, log: Path) -> None:
+    with log.open("w") as stream:
+        for event in read_events(journal):
+            if event["event"] == "result":
+                row = event["row"]
+                line = {"time": event["time"], "trial": event["unit"], "epoch": row["epoch"]}
+                line |= {"accuracy": row["validation_accuracy"], "seconds": row["seconds"]}
+                stream.write(json.dumps(line) + "\n")
+
+
+def _epochs(log: Path, begun: float) -> Iterator[Epoch]:
+    for line in log.read_text().splitlines():
+        told = json.loads(line)
+        at = told.pop("time") - begun
+        yield Epoch(at, **told)
+
+
+def rows_of(searches: dict[str, list[Search]]) -> list[list[str]]:
+    """A row per contender: medians over rounds, ratios within a round against ours."""
+    rows = []
+    for contender, rounds in searches.items():
+        ours = searches[OURS]
+        ratios = sorted(each.wall / our.wall for each, our in zip(rounds, ours, strict=True))
+        equal = [
+            (each.wall / len(each.epochs)) / (our.wall / len(our.epochs))
+            for each, our in zip(rounds, ours, strict=True)
+        ]
+        goals = [each.to_goal for each in rounds if each.to_goal is not None]
+        middle = statistics.median
+        rows.append(
+            [
+                CONTENDERS[contender],
+                f"{middle(each.wall for each in rounds):.0f}",
+                f"{middle(ratios):.2f}",
+                f"{ratios[0]:.2f} to {ratios[-1]:.2f}",
+                f"{middle(len(each.epochs) for each in rounds):.0f}",
+                f"{middle(equal):.2f}",
+                f"{middle(each.start for each in rounds):.1f}",
+                f"{100 * middle(each.beyond for each in rounds):.0f} %",
+                f"{100 * middle(each.best for each in rounds):.2f}",
+                f"{middle(goals):.0f}" if len(goals) == len(rounds) else "not reached",
+            ]
+        )
+    return rows
+
+
+COLUMNS = (
+    "search",
+    "wall (s)",
+    "of ours",
+    "spread",
+    "epochs",
+    "of ours, same epochs",
+    "to the first epoch (s)",
+    "beyond training",
+    "best accuracy (%)",
+    f"to {100 * GOAL:.0f} % (s)",
+)
 
 
 def main() -> None:
     """Prints the table."""
-    with tempfile.TemporaryDirectory() as results:
-        options = ["--results", results, "--json", *sys.argv[1:]]
-        measured = measure(["-m", "fmnist_ray.tune", *options])
-    metrics = json.loads(measured.output.splitlines()[-1])
-    seeds = ", ".join(f"{score:.4f}" for score in metrics["test_accuracy_by_seed"])
-    table = Table("figure", "measured")
-    for figure, value in {
-        "whole command": f"{measured.seconds / 60:.1f} minutes",
-        "sweep, slots": f"{metrics['sweep_seconds']:.0f} s, {metrics['slots']}",
-        "busy (training and validating)": f"{metrics['busy_seconds']:.0f} s",
-        "sweep x slots / busy": f"{metrics['slot_overhead']:.3f}",
-        "trials, epochs": f"{metrics['trials']}, {metrics['epochs']}",
-        "peak memory, driver and trials": f"{measured.training_gib:.2f} GiB",
-        "Ray's own processes then": f"{measured.ray_gib:.2f} GiB",
-        "best validation accuracy": f"{metrics['best_validation_accuracy']:.4f}",
-        "test accuracy, mean over seeds": f"{metrics['test_accuracy_mean']:.4f}",
-        "test accuracy by seed": seeds,
-    }.items():
-        table.add_row(figure, value)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--max-epochs", type=int, default=9)
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--contenders", default=",".join(CONTENDERS))
+    parser.add_argument("--csv", type=Path, help="also write the rows there")
+    parser.add_argument("--epochs-csv", type=Path, help="every epoch of every search")
+    arguments = parser.parse_args()
+    others = [each for each in arguments.contenders.split(",") if each != OURS]
+    console = Console(stderr=True)
+    searches: dict[str, list[Search]] = {contender: [] for contender in (OURS, *others)}
+    for seed in range(arguments.rounds):
+        for contender, found in searches.items():
+            found.append(run(contender, arguments, seed))
+            console.print(f"round {seed + 1}: {CONTENDERS[contender]}, {found[-1].wall:.0f} s")
+    title = f"{arguments.trials} trials of at most {arguments.max_epochs} epochs"
+    table = Table(*COLUMNS, title=f"{title}, {arguments.images:,} images")
+    rows = rows_of(searches)
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
+    if arguments.csv is not None:
+        with arguments.csv.open("w", newline="") as stream:
+            csv.writer(stream).writerows([COLUMNS, *rows])
+    if arguments.epochs_csv is not None:
+        with arguments.epochs_csv.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["search", "round", *Epoch._fields])
+            for contender, rounds in searches.items():
+                for number, search in enumerate(rounds):
+                    writer.writerows([contender, number, *each] for each in search.epochs)
 
 
 if __name__ == "__main__":

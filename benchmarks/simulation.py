@@ -6,7 +6,7 @@ and gives the figures that a script says.
 """
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +51,9 @@ class PlayedTrial:
         return str(self.config["unit"])
 
 
-def play(settings: SearchSettings, slots: int, script: Script, journal: Path) -> Iterator[Epoch]:
+def play(
+    settings: SearchSettings, slots: int, script: Script, journal: Path
+) -> Generator[Epoch, None, None]:
     """Runs a search, or goes on with it, epoch by epoch.
 
     Args:

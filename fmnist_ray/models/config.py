@@ -1,4 +1,4 @@
-"""What a model is: its architecture, activation, dropout and width."""
+"""What a model is: its architecture, activation, dropout and size."""
 
 from collections import Counter
 from typing import Any, Literal, get_args
@@ -10,6 +10,7 @@ Weights = dict[str, npt.NDArray[Any]]
 """A model's weights by their names in torch's state dict, the form in which they are kept."""
 
 ModelName = Literal["dnn", "cnn", "resnet"]
+WidthGrowth = Literal["linear", "double"]
 ActivationName = Literal["relu", "tanh", "sigmoid", "elu", "selu", "leaky_relu", "gelu", "silu"]
 
 MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
@@ -31,8 +32,12 @@ class ModelConfig(BaseModel):
         activation: After every hidden layer.
         dropout: Share of values dropped; None takes the model's own default (DNN 0, CNN 0.25,
             ResNet 0).
-        width: Channels of the ResNet's first stage; the others have two and three times as
-            many. Other models ignore it.
+        width: Channels of the ResNet's first stage. Other models ignore this and what follows.
+        width_growth: `linear` gives its other two stages two and three times as many, `double` two
+            and four times.
+        first_stride: 2 halves the image before the first stage, 1 leaves it at 28 pixels: three
+            times as dear, and more accurate.
+        blocks: Residual blocks of each stage.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +46,9 @@ class ModelConfig(BaseModel):
     activation: ActivationName = "relu"
     dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
     width: int = Field(default=20, ge=1, le=1024)
+    width_growth: WidthGrowth = "linear"
+    first_stride: Literal[1, 2] = 2
+    blocks: int = Field(default=1, ge=1, le=20)
 
     @property
     def dropout_rate(self) -> float:

@@ -50,8 +50,14 @@ def build_model(config: ModelConfig | EnsembleConfig, seed: int) -> nn.Module:
     # Building draws torch's default weights first; fork_rng keeps that from the caller's state.
     with torch.random.fork_rng(devices=[]):
         if config.model == "resnet":
+            most = 3 if config.width_growth == "linear" else 4
             module: nn.Module = ResNet(
-                config.width, CLASSES, _ACTIVATIONS[config.activation], Dropout(config.dropout_rate)
+                (config.width, 2 * config.width, most * config.width),
+                config.first_stride,
+                config.blocks,
+                CLASSES,
+                _ACTIVATIONS[config.activation],
+                Dropout(config.dropout_rate),
             )
         else:
             module = _sequential(layers_of(config), config)

@@ -26,14 +26,31 @@ def images(count: int = 3) -> torch.Tensor:
         ({"model": "dnn"}, 109_386),
         ({"model": "cnn"}, 320 + 18_496 + 102_464 + 650),
         ({"model": "resnet", "width": 20}, 131_110),
+        # 3 x 3 kernels of each stage, two numbers of each norm, the output.
+        (
+            {"model": "resnet", "width": 16, "width_growth": "double", "first_stride": 1},
+            9 * (16 + 2 * 16**2 + 16 * 32 + 2 * 32**2 + 32 * 64 + 2 * 64**2) + 6 * 112 + 650,
+        ),
+        (
+            {"model": "resnet", "width": 4, "blocks": 3},
+            9 * (4 + 6 * 4**2 + 4 * 8 + 6 * 8**2 + 8 * 12 + 6 * 12**2) + 14 * 24 + 130,
+        ),
     ],
 )
 def test_parameter_counts(config: dict[str, object], parameters: int) -> None:
     assert parameter_count(build(**config)) == parameters
 
 
-def test_resnet_of_width_19_stays_below_130_000_parameters() -> None:
+def test_resnets_that_stay_below_130_000_parameters() -> None:
     assert 110_000 < parameter_count(build(model="resnet", width=19)) < 130_000
+    doubled = {"width_growth": "double", "first_stride": 1}
+    assert 110_000 < parameter_count(build(model="resnet", width=16, **doubled)) < 130_000
+
+
+@pytest.mark.parametrize(("stride", "size"), [(1, 28), (2, 14)])
+def test_the_first_stage_keeps_the_images_size_or_halves_it(stride: int, size: int) -> None:
+    module = build(model="resnet", width=4, first_stride=stride)
+    assert module.stage1(images(2)).shape == (2, 4, size, size)
 
 
 @pytest.mark.parametrize("model", ALL_MODELS)

@@ -11,6 +11,9 @@ def test_the_architecture_has_the_models_fields_only() -> None:
         "activation": "silu",
         "dropout": None,
         "width": 19,
+        "width_growth": "linear",
+        "first_stride": 2,
+        "blocks": 1,
     }
 
 
