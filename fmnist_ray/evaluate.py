@@ -54,6 +54,14 @@ UnitOption = Annotated[
         help="Score the model of this trial, fold or member, below units/, instead of the run's.",
     ),
 ]
+FlipsOption = Annotated[
+    bool,
+    typer.Option(
+        "--average-flips",
+        help="Also judge the mean of what the model says of each image and of its mirror image; "
+        "it takes twice as long and stands apart.",
+    ),
+]
 
 _ARRAYS = {
     "train_images": "training images",
@@ -94,6 +102,8 @@ class Evaluation:
         test_loss_with_temperature: `test_loss` of them.
         label_issues: Training images whose label is likely wrong, where the record holds
             out-of-fold or out-of-bag predictions.
+        test_accuracy_with_flips: Accuracy of the mean of the probabilities of each image and of its
+            mirror image; None if it was not asked for.
         predict_images_per_second: On this machine's CPUs in fp32; None if the record keeps
             predictions and no model.
     """
@@ -118,6 +128,7 @@ class Evaluation:
     test_ece_with_temperature: float | None = None
     test_loss_with_temperature: float | None = None
     label_issues: int | None = None
+    test_accuracy_with_flips: float | None = None
     predict_images_per_second: float | None = None
 
 
@@ -125,6 +136,7 @@ def evaluate(
     record: RecordArgument,
     data: DataOption = None,
     unit: UnitOption = None,
+    average_flips: FlipsOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> Evaluation:
@@ -163,6 +175,11 @@ def evaluate(
             f"{run.path} keeps predictions and no model, and they are not of the test images of "
             f"{dataset.source}. Use --data to name the data it was trained on."
         )
+    if kept is not None and average_flips:
+        raise RequestError(
+            f"--average-flips needs a model to ask about mirror images, but {run.path} keeps "
+            "predictions and no model. Leave it out."
+        )
     speed: float | None = None
     if kept is not None:
         probabilities, model = kept.probability, kept.model
@@ -172,6 +189,11 @@ def evaluate(
             probabilities, model = score_model(folder, dataset.test.images, progress)
         speed = round(len(labels) / (time.perf_counter() - begun), 1)
     figures: dict[str, Any] = summarise(labels, probabilities, "test")
+    if average_flips:
+        with progress_bar("Scoring the mirror images", quiet) as progress:
+            mirrored, _ = score_model(folder, dataset.test.images[:, :, ::-1], progress)
+        right = (probabilities + mirrored).argmax(axis=1) == labels
+        figures["test_accuracy_with_flips"] = float(right.mean())
     calibration = gives_probabilities(run, unit)
     temperature = None
     if calibration:
@@ -327,6 +349,8 @@ def _shown(result: Mapping[str, Any]) -> dict[str, Any]:
         "test accuracy": f"{share:.4f} ({low:.4f} to {high:.4f}) on {count:,} images",
         "most often confused": result["most_confused"],
     }
+    if result["test_accuracy_with_flips"] is not None:
+        shown["with flips averaged"] = f"{result['test_accuracy_with_flips']:.4f}"
     if result["test_loss"] is not None:
         shown["test loss"] = f"{result['test_loss']:.4f} nats"
         shown["calibration error"] = (

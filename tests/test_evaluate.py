@@ -67,6 +67,20 @@ def rows(path: Path) -> list[list[str]]:
         return list(csv.reader(stream))
 
 
+def test_mirror_images_are_averaged_in_when_asked_for_and_stand_apart(record: Record) -> None:
+    plain = evaluate(str(record.path), data="sample", quiet=True)
+    result = evaluate(str(record.path), data="sample", average_flips=True, quiet=True)
+    test = load_dataset("sample").test
+    module = load_model(record.path)[0]
+    mirrored = predict(module, np.ascontiguousarray(np.flip(test.images, axis=2)))
+    right = (predict(module, test.images) + mirrored).argmax(1) == test.labels
+    assert result.test_accuracy_with_flips == pytest.approx(right.mean())
+    assert plain.test_accuracy_with_flips is None
+    assert result.test_accuracy == plain.test_accuracy != result.test_accuracy_with_flips
+    shown = run(record.path, "--data", "sample", "--average-flips")
+    assert f"with flips averaged  {right.mean():.4f}" in " ".join(shown.stdout.split("\n"))
+
+
 def test_the_figures_are_those_of_the_models_predictions(record: Record) -> None:
     result = evaluate(str(record.path), data="sample", quiet=True)
     test = load_dataset("sample").test

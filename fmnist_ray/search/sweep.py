@@ -156,7 +156,7 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
         if setup.give_to_tune
         else tempfile.mkdtemp(prefix="fmnist_ray_tune_")
     )
-    _set_tune_environment()
+    _set_tune_environment(settings)
     # What Tune logs of failed trials, the record's log files and the display tell better.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
@@ -273,7 +273,7 @@ def _mlflow(settings: SearchSettings, record: Record) -> list[Any]:
     ]
 
 
-def _set_tune_environment() -> None:
+def _set_tune_environment(settings: SearchSettings) -> None:
     os.environ.update(
         {
             # Its own loggers write what the record holds already.
@@ -284,5 +284,9 @@ def _set_tune_environment() -> None:
             # A trial that goes on only to find that it had stopped early has nothing to report.
             "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
             "RAY_AIR_NEW_OUTPUT": "0",
+            # With a searcher Tune lets one trial wait at a time: where several end at once, it would
+            # use one of their processes again, end the others and start new ones one by one. How
+            # many there may be is for the room to say, except under PBT, which has all under way.
+            "TUNE_MAX_PENDING_TRIALS_PG": "auto" if settings.scheduler == "pbt" else "1000",
         }
     )

@@ -20,8 +20,9 @@ def sweep_over(
     rates: list[float],
     trial_timeout: float | None = None,
     max_epochs: int = 2,
+    slots: int = 2,
 ) -> dict[str, TrialState]:
-    """Tries a DNN with each of the learning rates, two at a time, in a record in a folder."""
+    """Tries a DNN with each of the learning rates, some at a time, in a record in a folder."""
     space = {"model": "dnn", "search": {"learning_rate": {"choice": rates}}}
     settings = SearchSettings(
         space=space,
@@ -39,9 +40,9 @@ def sweep_over(
         journal=Journal(folder / "journal.jsonl"),
         settings=settings,
         space=parse_space(space, "s").with_epochs_up_to(max_epochs),
-        resources=Resources(cpus=0.5),
-        slots=2,
-        progress=SearchProgress(console, len(rates), 2, "validation_accuracy", "max", []),
+        resources=Resources(cpus=1 / slots),
+        slots=slots,
+        progress=SearchProgress(console, len(rates), slots, "validation_accuracy", "max", []),
         fit=fit,
     )
     return run_sweep(sweep, {})
