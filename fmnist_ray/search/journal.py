@@ -35,7 +35,6 @@ class Journal:
     """An append-only file of events.
 
     Attributes:
-        events: All of them.
         states: What they say of every trial, by unit, in the order they began.
 
     Args:
@@ -44,13 +43,25 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        lines = list(_whole_lines(path))
-        self.events: list[Event] = [event for event, _ in lines]
-        self.states: dict[str, TrialState] = trial_states(self.events)
+        self.states: dict[str, TrialState] = {}
+        self._size = 0
+        for event, size in _whole_lines(path):
+            _apply(self.states, event)
+            self._size += size
+        self._fresh: list[Event] = []
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._size = sum(size for _, size in lines)
         with path.open("ab") as stream:
             stream.truncate(self._size)
+
+    @property
+    def events(self) -> list[Event]:
+        """All of them, read from the file: a search of many trials would not keep them as well."""
+        return list(read_events(self.path))
+
+    def take(self) -> list[Event]:
+        """The events that were appended since the last call."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def append(self, event: str, **fields: Any) -> None:
         """Adds an event; it is on disk when this returns.
@@ -71,7 +82,7 @@ class Journal:
         except OSError as error:
             raise DiskError.about(self.path, error) from error
         self._size += len(line)
-        self.events.append(entry)
+        self._fresh.append(entry)
         _apply(self.states, entry)
 
 

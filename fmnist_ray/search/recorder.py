@@ -41,7 +41,7 @@ class Recorder(StatelessCallback):
         self._progress, self._tensorboard = progress, tensorboard
         self._watch, self._metrics = watch, metrics
         self._states = journal.states
-        self._taken = len(journal.events)
+        journal.take()  # what was there before
         self._history = History(record, journal.states)
         progress.begin(self._states, rungs(scheduler))
         metrics.begin(self._states, rungs(scheduler))
@@ -115,9 +115,8 @@ class Recorder(StatelessCallback):
 
     def _take(self) -> list[TrialState]:
         """Applies the journal's new events; returns the trials whose epoch ended."""
-        fresh, self._taken = self._journal.events[self._taken :], len(self._journal.events)
         reported: list[TrialState] = []
-        for event in fresh:
+        for event in self._journal.take():
             unit = event.get("unit")
             if unit is None:
                 continue

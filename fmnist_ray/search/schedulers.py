@@ -74,8 +74,6 @@ class JournalledScheduler(TrialScheduler):  # type: ignore[misc]
         super().__init__()
         self.inner, self._by_unit = inner, by_unit
         self._journal = journal
-        self._epochs: dict[str, int] = {}
-        self._configs: dict[str, dict[str, Any]] = {}
         self._known: set[str] = set()
         self._replay(journal.events)
 
@@ -91,20 +89,19 @@ class JournalledScheduler(TrialScheduler):  # type: ignore[misc]
         for event in events:
             unit = event.get("unit", "")
             if event["event"] == "trial":
-                self._configs[unit] = event["config"]
                 if self._by_unit and unit not in self._known:
                     self._known.add(unit)
                     self.inner.on_trial_add(None, self._named(unit))
                 self.begun(unit)
             elif event["event"] == "result":
-                self._epochs[unit] = event["row"]["epoch"]
                 if self._by_unit:
                     self.inner.on_trial_result(None, self._named(unit), event["row"])
             elif event["event"] == "end" and isinstance(self.inner, PromotionASHA):
                 self.inner.ended(unit)
 
     def _named(self, unit: str) -> UnitName:
-        return UnitName(unit, self._configs.get(unit, {}).get("epochs", math.inf))
+        state = self._journal.states.get(unit)
+        return UnitName(unit, state.config.get("epochs", math.inf) if state else math.inf)
 
     def _seen(self, trial: Any) -> Any:
         return self._named(unit_name(trial)) if self._by_unit else trial
@@ -135,15 +132,15 @@ class JournalledScheduler(TrialScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         unit, row = unit_name(trial), row_of(result)
-        if self._by_unit and row["epoch"] <= self._epochs.get(unit, 0):
+        state = self._journal.states.get(unit)
+        told = state.rows[-1]["epoch"] if state and state.rows else 0
+        if self._by_unit and row["epoch"] <= told:
             return str(TrialScheduler.CONTINUE)  # told again after a retry: already decided
         config = fit_values(trial.config)
-        if config != self._configs.get(unit, config):
+        if state and config != state.config:
             self._journal.append("trial", unit=unit, config=config)
-        self._configs[unit] = config
         decision = str(self.inner.on_trial_result(tune_controller, self._seen(trial), result))
         self._journal.append("result", unit=unit, row=row, decision=decision)
-        self._epochs[unit] = row["epoch"]
         leaves = self._by_unit and decision == TrialScheduler.PAUSE
         return str(TrialScheduler.STOP) if leaves else decision
 

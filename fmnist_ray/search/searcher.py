@@ -128,15 +128,9 @@ class SearcherWatch(StatelessCallback):
 
     def __init__(self, searcher: UnitSearcher, room: Room) -> None:
         self._searcher, self._room = searcher, room
-        self._seen = 0
-        self._live: list[Any] = []
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._room.look()
-        # Only those that may have ended since: Tune's list has every trial of the search.
-        self._live += trials[self._seen :]
-        self._seen = len(trials)
-        for trial in self._live:
+        for trial in trials:
             if trial.is_finished():
                 self._searcher.is_over(trial.trial_id)
-        self._live = [trial for trial in self._live if not trial.is_finished()]

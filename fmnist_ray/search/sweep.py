@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +107,6 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
     """Has Tune run what is left; `shared` is the reference to the data."""
     from ray import tune
 
-    from fmnist_ray.search.actor_deaths import known_to_tune
     from fmnist_ray.search.metrics import SearchMetrics
     from fmnist_ray.search.recorder import Recorder, write_trial
     from fmnist_ray.search.schedulers import build_scheduler
@@ -114,6 +114,7 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
     from fmnist_ray.search.tensorboard import TensorBoardLogs
     from fmnist_ray.search.trial import TrialSetup, run_trial
     from fmnist_ray.search.trial_names import TrialNames
+    from fmnist_ray.search.tune_patches import forgetting_tune, known_to_tune
     from fmnist_ray.search.watch import TrialWatch
 
     settings, journal = sweep.settings, sweep.journal
@@ -179,7 +180,8 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
                 failure_config=tune.FailureConfig(max_failures=_RETRIES * DEATHS_PER_FAILURE),
             ),
         )
-        with known_to_tune():
+        forgetting = nullcontext() if settings.scheduler == "pbt" else forgetting_tune()
+        with known_to_tune(), forgetting:
             tuner.fit()
     except tune.TuneError as error:
         # Tune wraps what our scheduler and callbacks raise into the text of its traceback.

@@ -46,9 +46,10 @@ def test_a_cut_at_any_byte_loses_at_most_the_last_event(tmp_path: Path) -> None:
 
 def test_a_journal_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     journal = _filled(tmp_path / "folder" / "journal.jsonl")
-    events = len(journal.events)
+    journal.take()
     journal.path.unlink()
     journal.path.mkdir()
     with pytest.raises(WorkError, match="cannot be written"):
-        journal.append("session", number=1)
-    assert len(journal.events) == events
+        journal.append("trial", unit="trial-009", config={})
+    assert journal.take() == []
+    assert "trial-009" not in journal.states

@@ -1,8 +1,46 @@
-"""Lets Ray Tune survive deaths of its actors that it does not expect."""
+"""What has to be changed within Ray Tune 2.60: deaths that it does not expect, trials that it keeps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+
+@contextmanager
+def forgetting_tune() -> Iterator[None]:
+    """Has Tune drop trials that ended, of which it keeps 30 kB each and never makes use again.
+
+    Only its own result would need them, and the journal has that. Not for PBT, whose trials take
+    over from each other.
+    """
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.progress_reporter import TrialProgressCallback
+
+    step = TuneController.step
+
+    def step_and_forget(controller: Any) -> None:
+        callbacks = controller._callbacks._callbacks
+        # It keeps all trials, too, and prints nothing when it is to be quiet.
+        callbacks[:] = [each for each in callbacks if not isinstance(each, TrialProgressCallback)]
+        step(controller)
+        over = controller._stopped_trials | controller._failed_trials
+        if not over:
+            return
+        controller._trials[:] = [trial for trial in controller._trials if trial not in over]
+        for trial in over:
+            controller._trial_metadata.pop(trial.trial_id, None)
+        for kept in (
+            controller._stopped_trials,
+            controller._failed_trials,
+            controller._trials_to_cache,
+            controller._live_trials,
+        ):
+            kept -= over
+
+    TuneController.step = step_and_forget
+    try:
+        yield
+    finally:
+        TuneController.step = step
 
 
 @contextmanager
