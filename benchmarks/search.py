@@ -42,6 +42,7 @@ CONTENDERS = {
 }
 SLOTS = {"keras_tuner_hyperband": 1}
 GOAL = 0.9
+LOG = "epochs.jsonl"
 
 
 class Epoch(NamedTuple):
@@ -98,50 +99,54 @@ class Search:
         return next((each.at for each in self.epochs if each.accuracy >= GOAL), None)
 
 
+def command_of(
+    contender: str, arguments: argparse.Namespace, seed: int, folder: Path, *, stops: bool = True
+) -> list[str]:
+    """What runs a contender's search in a folder, and what goes on with it there."""
+    asked = f"--trials {arguments.trials} --max-epochs {arguments.max_epochs} --seed {seed}".split()
+    if contender != OURS:
+        command = [f"benchmarks.contenders.{contender}", *asked, "--images", str(arguments.images)]
+        command += ["--log", str(folder / LOG), "--folder", str(folder)]
+        return [sys.executable, "-m", *command, *([] if stops else ["--no-stops"])]
+    record = folder / "ours"
+    if (record / "run.json").is_file():
+        command = ["--resume", str(record), "--quiet"]
+    else:
+        space = folder / "space.yaml"
+        space.write_text(yaml.safe_dump(SPACE))
+        command = [*asked, "--space", str(space), "--name", "ours", "--results", str(folder)]
+        command += f"--train-size {arguments.images} --retrain-seeds 0 --quiet".split()
+        command += [] if stops else ["--scheduler", "none"]
+    return [sys.executable, "-m", "fmnist_ray.tune", *command]
+
+
 def run(contender: str, arguments: argparse.Namespace, seed: int) -> Search:
     """Runs a contender from nothing to the end."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        log = folder / "epochs.jsonl"
-        asked = (
-            f"--trials {arguments.trials} --max-epochs {arguments.max_epochs} --seed {seed}".split()
-        )
-        if contender == OURS:
-            space = folder / "space.yaml"
-            space.write_text(yaml.safe_dump(SPACE))
-            command = ["fmnist_ray.tune", *asked, "--space", str(space), "--name", "ours"]
-            command += f"--train-size {arguments.images} --retrain-seeds 0 --quiet".split()
-            command += ["--results", str(folder)]
-        else:
-            command = [f"benchmarks.contenders.{contender}", *asked]
-            command += ["--images", str(arguments.images), "--log", str(log)]
+        command = command_of(contender, arguments, seed, folder)
         begun = time.time()
-        done = subprocess.run(
-            [sys.executable, "-m", *command], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         wall = time.time() - begun
         if done.returncode:
             raise SystemExit(f"{contender} ended with {done.returncode}: {done.stderr[-3000:]}")
-        if contender == OURS:
-            _tell_ours(folder / "ours" / JOURNAL_FILE, log)
-        return Search(wall, sorted(_epochs(log, begun)), SLOTS.get(contender, 2))
+        epochs = sorted(epochs_of(contender, folder, begun))
+        return Search(wall, epochs, SLOTS.get(contender, 2))
 
 
-def _tell_ours(journal: Path, log: Path) -> None:
-    with log.open("w") as stream:
-        for event in read_events(journal):
+def epochs_of(contender: str, folder: Path, begun: float) -> Iterator[Epoch]:
+    """The epochs that a contender has told of by now, in their order."""
+    if contender == OURS:
+        for event in read_events(folder / "ours" / JOURNAL_FILE):
             if event["event"] == "result":
-                row = event["row"]
-                line = {"time": event["time"], "trial": event["unit"], "epoch": row["epoch"]}
-                line |= {"accuracy": row["validation_accuracy"], "seconds": row["seconds"]}
-                stream.write(json.dumps(line) + "\n")
-
-
-def _epochs(log: Path, begun: float) -> Iterator[Epoch]:
-    for line in log.read_text().splitlines():
-        told = json.loads(line)
-        at = told.pop("time") - begun
-        yield Epoch(at, **told)
+                row, at = event["row"], event["time"] - begun
+                accuracy, seconds = row["validation_accuracy"], row["seconds"]
+                yield Epoch(at, event["unit"], row["epoch"], accuracy, seconds)
+    elif (folder / LOG).is_file():
+        for line in (folder / LOG).read_text().splitlines():
+            told = json.loads(line)
+            at = told.pop("time") - begun
+            yield Epoch(at, **told)
 
 
 def rows_of(searches: dict[str, list[Search]]) -> list[list[str]]:

@@ -5,7 +5,6 @@ after as many as were asked for.
 """
 
 import os
-import tempfile
 import time
 from typing import Any
 
@@ -50,23 +49,22 @@ def main() -> None:
             task.tell(str(id(self.model)), epoch + 1, logs["val_accuracy"], seconds)
 
     images, labels, held_out, answers = task.data()
-    with tempfile.TemporaryDirectory() as folder:
-        tuner = keras_tuner.Hyperband(
-            Search(),
-            objective="val_accuracy",
-            max_epochs=task.max_epochs,
-            factor=REDUCTION,
-            seed=task.seed,
-            directory=folder,
-        )
-        tuner.oracle.max_trials = task.trials
-        tuner.search(
-            keras_fit.normalised(images),
-            labels,
-            validation_data=(keras_fit.normalised(held_out), answers),
-            callbacks=[Tell()],
-            verbose=0,
-        )
+    tuner = keras_tuner.Hyperband(
+        Search(),
+        objective="val_accuracy",
+        max_epochs=task.max_epochs,
+        factor=REDUCTION,
+        seed=task.seed,
+        directory=str(task.folder),
+    )
+    tuner.oracle.max_trials = task.trials
+    tuner.search(
+        keras_fit.normalised(images),
+        labels,
+        validation_data=(keras_fit.normalised(held_out), answers),
+        callbacks=[Tell()],
+        verbose=0,
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Optuna with two joblib workers on one study, its TPE and its Hyperband pruner."""
 
-import tempfile
 from typing import Any
 
 import optuna
@@ -28,7 +27,7 @@ def objective(trial: optuna.Trial, task: Task) -> float:
         "activation": trial.suggest_categorical("activation", ACTIVATIONS),
     }
     accuracy = 0.0
-    for epoch, accuracy, seconds in plain_training(config, task):
+    for epoch, accuracy, seconds, _ in plain_training(config, task):
         task.tell(str(trial.number), epoch, accuracy, seconds)
         trial.report(accuracy, epoch)
         if trial.should_prune():
@@ -44,16 +43,19 @@ def study_of(file: str, task: Task, worker: int) -> optuna.Study:
         load_if_exists=True,
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=task.seed + worker),
-        pruner=optuna.pruners.HyperbandPruner(
-            min_resource=1, max_resource=task.max_epochs, reduction_factor=REDUCTION
+        pruner=(
+            optuna.pruners.HyperbandPruner(
+                min_resource=1, max_resource=task.max_epochs, reduction_factor=REDUCTION
+            )
+            if task.early_stopping
+            else optuna.pruners.NopPruner()
         ),
     )
 
 
-def work(file: str, task: Task, worker: int) -> None:
+def work(file: str, task: Task, worker: int, trials: int) -> None:
     """A worker's half of the trials."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    trials = (task.trials + 1 - worker) // 2
 
     def asked(trial: optuna.Trial) -> float:
         return objective(trial, task)
@@ -65,12 +67,16 @@ def main() -> None:
     """Searches."""
     task = Task.asked()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder:
-        file = f"{folder}/study.log"
-        study: Any = study_of(file, task, 0)
+    file = str(task.folder / "study.log")
+    begun = (task.folder / "study.log").exists()
+    study: Any = study_of(file, task, 0)
+    if not begun:
         for point in task.configurations():
             study.enqueue_trial(point)
-        Parallel(n_jobs=2)(delayed(work)(file, task, worker) for worker in range(2))
+    # Trials that a crash left running stay so for ever; as many new ones take their places.
+    left = task.trials - sum(trial.state.is_finished() for trial in study.trials)
+    halves = [(left + 1) // 2, left // 2]
+    Parallel(n_jobs=2)(delayed(work)(file, task, *each) for each in enumerate(halves))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ class Task(NamedTuple):
         images: Training images to use, a tenth of them to validate on.
         seed: Of the configurations.
         log: Where each epoch is told.
+        folder: The search's own; one that was killed goes on from what it left there.
+        early_stopping: Whether bad trials end before `max_epochs`.
     """
 
     trials: int
@@ -44,6 +46,8 @@ class Task(NamedTuple):
     images: int
     seed: int
     log: Path
+    folder: Path
+    early_stopping: bool = True
 
     @classmethod
     def asked(cls) -> "Task":
@@ -51,7 +55,9 @@ class Task(NamedTuple):
         parser = argparse.ArgumentParser()
         for option in ("trials", "max-epochs", "images", "seed"):
             parser.add_argument(f"--{option}", type=int, required=True)
-        parser.add_argument("--log", type=Path, required=True)
+        for option in ("log", "folder"):
+            parser.add_argument(f"--{option}", type=Path, required=True)
+        parser.add_argument("--no-stops", dest="early_stopping", action="store_false")
         return cls(**vars(parser.parse_args()))
 
     def configurations(self) -> list[dict[str, Any]]:
@@ -78,15 +84,32 @@ class Task(NamedTuple):
             stream.write(json.dumps(line) + "\n")
 
 
+class Trained(NamedTuple):
+    """An epoch of a training in plain torch.
+
+    Attributes:
+        epoch: From 1.
+        accuracy: On the images held out.
+        seconds: It took, validation included.
+        state: To go on from: the epoch, the model's and the optimizer's state.
+    """
+
+    epoch: int
+    accuracy: float
+    seconds: float
+    state: dict[str, Any]
+
+
 def plain_training(
-    config: dict[str, Any], task: Task, prepare: Any = None
-) -> Iterator[tuple[int, float, float]]:
-    """Trains in plain fp32 torch on one thread; yields epoch, validation accuracy and seconds.
+    config: dict[str, Any], task: Task, prepare: Any = None, state: dict[str, Any] | None = None
+) -> Iterator[Trained]:
+    """Trains in plain fp32 torch on one thread, epoch by epoch.
 
     Args:
         config: Of the space.
         task: The data and the most epochs.
         prepare: Takes the model and its loader and gives others in their place, or None.
+        state: Of an earlier epoch, to go on from.
     """
     import torch
 
@@ -99,9 +122,15 @@ def plain_training(
     if prepare is not None:
         model, loader = prepare(model, loader)
     optimizer = plain_torch.optimizer_of(model, config)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
     inputs, targets = plain_torch.normalised(held_out), plain_torch.as_labels(answers)
-    for epoch in range(1, task.max_epochs + 1):
+    done = 0 if state is None else int(state["epoch"])
+    for epoch in range(done + 1, task.max_epochs + 1):
         begun = time.perf_counter()
         plain_torch.train_epoch(model, optimizer, loader)
         accuracy = plain_torch.accuracy(model, inputs, targets)
-        yield epoch, accuracy, time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
+        state = {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        yield Trained(epoch, accuracy, seconds, state)

@@ -34,7 +34,7 @@ def train_worker(config: dict[str, Any]) -> None:
         kept.append(ray.train.torch.prepare_model(model))
         return kept[0], ray.train.torch.prepare_data_loader(loader)
 
-    for epoch, accuracy, seconds in plain_training(config["point"], task, prepare):
+    for epoch, accuracy, seconds, _ in plain_training(config["point"], task, prepare):
         task.tell(config["name"], epoch, accuracy, seconds)
         with tempfile.TemporaryDirectory() as folder:
             torch.save(kept[0].state_dict(), Path(folder) / "model.pt")
@@ -59,22 +59,22 @@ def main() -> None:
     """Searches."""
     task = Task.asked()
     ray.init("local", num_cpus=4)
-    with tempfile.TemporaryDirectory() as folder:
-        tune.Tuner(
-            train_driver,
-            param_space={
-                "point": tune.grid_search(task.configurations()),
-                "task": tuple(task),
-                "folder": folder,
-            },
-            tune_config=tune.TuneConfig(
-                metric="accuracy",
-                mode="max",
-                max_concurrent_trials=2,
-                scheduler=ASHAScheduler(max_t=task.max_epochs, reduction_factor=REDUCTION),
-            ),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0),
-        ).fit()
+    folder = str(task.folder)
+    tune.Tuner(
+        train_driver,
+        param_space={
+            "point": tune.grid_search(task.configurations()),
+            "task": tuple(task),
+            "folder": folder,
+        },
+        tune_config=tune.TuneConfig(
+            metric="accuracy",
+            mode="max",
+            max_concurrent_trials=2,
+            scheduler=ASHAScheduler(max_t=task.max_epochs, reduction_factor=REDUCTION),
+        ),
+        run_config=tune.RunConfig(storage_path=folder, verbose=0),
+    ).fit()
     ray.shutdown()
 
 
