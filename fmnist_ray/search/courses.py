@@ -151,9 +151,9 @@ def _spans(events: Sequence[Event], clock: SearchClock) -> dict[str, list[tuple[
                 close(unit, clock.at(event["time"]))
         elif kind == "trial":
             begun.setdefault(event["unit"], clock.at(event["time"]))
-        elif kind == "result" and event["unit"] not in begun:
+        elif kind == "result":
             took = float(event["row"].get("seconds") or 0.0)
-            begun[event["unit"]] = max(0.0, clock.at(event["time"]) - took)
+            begun.setdefault(event["unit"], max(0.0, clock.at(event["time"]) - took))
             if event["decision"] == "PAUSE":
                 close(event["unit"], clock.at(event["time"]))
         elif kind == "end":

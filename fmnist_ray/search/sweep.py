@@ -266,13 +266,9 @@ def _unit_of(trial: Any) -> str:
 def _mlflow(settings: SearchSettings, record: Record) -> list[Any]:
     if settings.mlflow is None:
         return []
-    from ray.air.integrations.mlflow import MLflowLoggerCallback
+    from fmnist_ray.search.mlflow_runs import MLflowRuns
 
-    return [
-        MLflowLoggerCallback(
-            tracking_uri=settings.mlflow, experiment_name=record.name, save_artifact=False
-        )
-    ]
+    return [MLflowRuns(tracking_uri=settings.mlflow, experiment_name=record.name)]
 
 
 def _set_tune_environment(settings: SearchSettings) -> None:

@@ -64,7 +64,14 @@ class Events:
         return self.add(time, "trial", unit=f"trial-{number:03}", config=values)
 
     def result(
-        self, time: float, number: int, epoch: int, accuracy: float, seconds: float, **row: Any
+        self,
+        time: float,
+        number: int,
+        epoch: int,
+        accuracy: float,
+        seconds: float,
+        decision: str = "CONTINUE",
+        **row: Any,
     ) -> "Events":
         row = {
             "epoch": epoch,
@@ -73,7 +80,7 @@ class Events:
             "seconds": seconds,
             **row,
         }
-        return self.add(time, "result", unit=f"trial-{number:03}", row=row, decision="CONTINUE")
+        return self.add(time, "result", unit=f"trial-{number:03}", row=row, decision=decision)
 
     def end(self, time: float, number: int, status: str, reason: str = "") -> "Events":
         return self.add(time, "end", unit=f"trial-{number:03}", status=status, reason=reason)
@@ -159,6 +166,19 @@ def test_a_trial_that_goes_on_after_a_resume_has_two_spans() -> None:
     (course,) = courses_of(events.result(106, 0, 2, 0.6, 3).end(106, 0, "stopped"))
     assert course.spans == ((1, 8), (10, 14))
     assert course.at == (5, 14)
+
+
+def test_a_trial_that_pauses_at_a_rung_runs_until_then_and_again_when_it_goes_on() -> None:
+    events = Events().add(0, "session", number=0).trial(1, 0).trial(2, 1)
+    events.result(5, 0, 1, 0.5, 4, "PAUSE").result(6, 1, 1, 0.6, 4, "PAUSE")
+    first, second = courses_of(events)
+    assert (first.spans, first.status, first.ended) == (((1, 5),), "paused", None)
+    events.trial(10, 1).result(14, 1, 2, 0.7, 3).end(15, 1, "complete").end(16, 0, "stopped")
+    first, second = courses_of(events)
+    assert second.spans == ((2, 6), (10, 15))
+    assert (second.status, second.ended) == ("complete", 15)
+    # It was over when it paused, though nobody knew.
+    assert (first.spans, first.status, first.ended) == (((1, 5),), "stopped", 5)
 
 
 def test_under_pbt_a_trial_runs_by_turns() -> None:
