@@ -14,7 +14,10 @@ from fmnist_ray.search.metrics import SearchMetrics
 def _trial(number: int, status: str, *losses: float) -> TrialState:
     rows = [{"epoch": epoch, "validation_loss": loss} for epoch, loss in enumerate(losses, 1)]
     unit = f"trial-{number:03}"
-    return TrialState(unit, {"model": "dnn", "epochs": 9}, 0.0, rows=rows, status=status)
+    times = [0.0] * len(rows)
+    return TrialState(
+        unit, {"model": "dnn", "epochs": 9}, 0.0, rows=rows, times=times, status=status
+    )
 
 
 def _endpoint(run: str) -> dict[tuple[str, ...], float]:
@@ -50,7 +53,7 @@ def test_a_resumed_search_tells_what_was_before_and_what_is_now(ray_cluster: Non
         metrics.epoch(diverged, [(1, 3), (3, 0)])
         metrics.epoch(_trial(1, "running", 0.8, 0.7, 0.5), [(1, 3), (3, 1)])
         ends = time.monotonic() + 60
-        while len(found := _endpoint("resumed")) < 13 and time.monotonic() < ends:
+        while len(found := _endpoint("resumed")) < 14 and time.monotonic() < ends:
             time.sleep(0.5)
     finally:
         metrics.close()
@@ -64,6 +67,7 @@ def test_a_resumed_search_tells_what_was_before_and_what_is_now(ray_cluster: Non
         ("rung_trials", "3"): 1,
         ("units", "waiting"): 3,
         ("units", "running"): 2,
+        ("units", "paused"): 0,
         ("units", "complete"): 1,
         ("units", "stopped"): 0,
         ("units", "diverged"): 0,
