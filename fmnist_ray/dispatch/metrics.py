@@ -16,6 +16,10 @@ from fmnist_ray.dispatch.run_name import RunName
 # Below the shortest interval at which Ray exports, which is a second; its default is ten.
 _REFRESH_SECONDS = 1.0
 
+_MOST_UNITS = 300
+"""Units with series of their own. Ray keeps 50 kB of each for good, ended or not, and nobody reads
+the curves of thousands; the totals of a run are told however many there are."""
+
 _Tags = tuple[tuple[str, str], ...]
 _RUN_TAGS = ("run", "model", "verb")
 _UNIT_TAGS = ("run", "unit", "model", "verb")
@@ -56,6 +60,7 @@ class RunMetrics:
         self._better = max if mode == "max" else min
         self._best: float | None = None
         self._values: dict[tuple[str, _Tags], float] = {}
+        self._told: set[str] = set()
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._gauges: dict[str, Any] = {}
         if run is None:
@@ -81,7 +86,7 @@ class RunMetrics:
     def epoch(
         self, unit: str, row: Mapping[str, Any], model: str | None = None, rung: int | None = None
     ) -> None:
-        """A unit finished an epoch.
+        """A unit finished an epoch; of the first 300 units each has series of its own.
 
         Args:
             unit: Its name.
@@ -89,10 +94,13 @@ class RunMetrics:
             model: The unit's; None for the run's.
             rung: Epochs of the highest rung that it has reached; None where there are no rungs.
         """
+        self.candidate(row)
+        if unit not in self._told and len(self._told) >= _MOST_UNITS:
+            return
+        self._told.add(unit)
         for key, name in _OF_ROWS.items():
             self._set(name, row.get(key), unit=unit, model=model)
         self._set("fmnist_rung", rung, unit=unit, model=model)
-        self.candidate(row)
 
     def candidate(self, row: Mapping[str, Any]) -> None:
         """An epoch, of whichever unit, that may be the best so far."""
