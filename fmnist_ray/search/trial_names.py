@@ -6,7 +6,6 @@ from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.search.callbacks import StatelessCallback
 from fmnist_ray.search.schedulers import unit_name
 
-
 _MOST_NAMES = 1000
 """Trials with a name of their own: the driver's process keeps 50 kB of every name for good."""
 
