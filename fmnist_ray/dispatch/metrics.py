@@ -17,7 +17,7 @@ from fmnist_ray.dispatch.run_name import RunName
 _REFRESH_SECONDS = 1.0
 
 _MOST_UNITS = 300
-"""Units with series of their own. Ray keeps 50 kB of each for good, ended or not, and nobody reads
+"""Units with series of their own. Ray keeps 20 kB of each for good, ended or not, and nobody reads
 the curves of thousands; the totals of a run are told however many there are."""
 
 _Tags = tuple[tuple[str, str], ...]
