@@ -9,7 +9,6 @@ turns, an epoch each, and the first epoch, which builds graphs, is not counted.
 """
 
 import argparse
-import csv
 import json
 import statistics
 import subprocess
@@ -20,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.tables import show_table, write_rows
 from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.training.config import FitConfig
 from fmnist_ray.training.contract import Device, FitData
@@ -182,13 +181,8 @@ def main() -> None:
                     ["torch", *others], model, batch, threads, arguments.rounds, arguments.images
                 )
                 rows += rows_of(model, threads, batch, seconds)
-    table = Table(*COLUMNS, title=f"one epoch of {arguments.images:,} images, Adam")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-    if arguments.csv is not None:
-        with arguments.csv.open("w", newline="") as stream:
-            csv.writer(stream).writerows([COLUMNS, *rows])
+    show_table(COLUMNS, rows, f"one epoch of {arguments.images:,} images, Adam")
+    write_rows(arguments.csv, COLUMNS, rows)
 
 
 if __name__ == "__main__":

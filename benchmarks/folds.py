@@ -11,7 +11,6 @@ sequence   one after another, each on both threads
 """
 
 import argparse
-import csv
 import json
 import statistics
 import subprocess
@@ -21,9 +20,9 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.contenders.folds import WAYS
+from benchmarks.tables import show_table, write_rows
 
 OURS = "ours"
 NAMES = {
@@ -73,7 +72,7 @@ def main() -> None:
             measured.append(run(way, arguments.folds, arguments.epochs, arguments.images))
             Console(stderr=True).print(f"{NAMES[way]}: {measured[-1][0]:.1f} s", highlight=False)
     title = f"{arguments.folds} folds of {arguments.images:,} images, {arguments.epochs} epochs"
-    table, rows = Table(*COLUMNS, title=title), []
+    rows = []
     for way, measured in found.items():
         walls, beyond, accuracies = zip(*measured, strict=True)
         ratios = sorted(each / ours[0] for each, ours in zip(walls, found[OURS], strict=True))
@@ -87,11 +86,8 @@ def main() -> None:
                 f"{100 * statistics.mean(accuracies):.2f}",
             ]
         )
-        table.add_row(*rows[-1])
-    Console().print(table)
-    if arguments.csv is not None:
-        with arguments.csv.open("w", newline="") as stream:
-            csv.writer(stream).writerows([COLUMNS, *rows])
+    show_table(COLUMNS, rows, title)
+    write_rows(arguments.csv, COLUMNS, rows)
 
 
 if __name__ == "__main__":

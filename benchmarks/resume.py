@@ -12,7 +12,6 @@ epochs and then started again as its documentation says.
 """
 
 import argparse
-import csv
 import subprocess
 import tempfile
 import time
@@ -21,9 +20,9 @@ from typing import NamedTuple
 
 import psutil
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.search import CONTENDERS, OURS, Epoch, command_of, epochs_of
+from benchmarks.tables import show_table, write_rows
 
 RESUMABLE = (OURS, "tune_function", "optuna_joblib")
 COLUMNS = ("search", "undisturbed (s)", "killed and resumed (s)", "lost (s)", "again", "trials")
@@ -101,15 +100,12 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="also write the rows there")
     arguments = parser.parse_args()
     title = f"{arguments.trials} trials of {arguments.max_epochs} epochs, killed after half of them"
-    table, rows = Table(*COLUMNS, title=title), []
+    rows = []
     for contender in arguments.contenders.split(","):
         rows.append(row_of(contender, arguments))
-        table.add_row(*rows[-1])
         Console(stderr=True).print(f"{CONTENDERS[contender]}: done", highlight=False)
-    Console().print(table)
-    if arguments.csv is not None:
-        with arguments.csv.open("w", newline="") as stream:
-            csv.writer(stream).writerows([COLUMNS, *rows])
+    show_table(COLUMNS, rows, title)
+    write_rows(arguments.csv, COLUMNS, rows)
 
 
 if __name__ == "__main__":

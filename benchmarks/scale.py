@@ -10,7 +10,6 @@ in full, TensorBoard files left out. A row for each tenth of the trials.
 """
 
 import argparse
-import csv
 import math
 import statistics
 import tempfile
@@ -20,9 +19,9 @@ from typing import Any
 
 import psutil
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.runs import Cluster
+from benchmarks.tables import show_table, write_rows
 
 SPACE = {"model": "dnn", "search": {"learning_rate": {"uniform": [0.001, 0.1]}}}
 COLUMNS = (
@@ -145,7 +144,7 @@ def main() -> None:
         for number in range(arguments.nodes):
             cluster.start(f"node{number}", cpus=math.ceil(arguments.slots / arguments.nodes))
         wall, busy = search(arguments, cluster.address, watch)
-    table, rows = Table(*COLUMNS), []
+    rows = []
     for (before, begun, _, used), (ended, now, memory, cpu) in zip(
         watch.seen, watch.seen[1:], strict=False
     ):
@@ -162,19 +161,15 @@ def main() -> None:
                 else "",
             ]
         )
-        table.add_row(*rows[-1])
-    console = Console()
-    console.print(table)
-    console.print(
+    show_table(COLUMNS, rows)
+    Console().print(
         f"{arguments.trials:,} trials on {arguments.nodes} nodes, {arguments.slots} at a time: "
         f"{wall:.0f} s, slots x wall / training {wall * arguments.slots / busy:.3f}; memory of the "
         f"driver at the end against the first tenth "
         f"{float(rows[-1][1]) / float(rows[0][1]):.3f}; median wall per trial and slot "
         f"{statistics.median(float(row[3]) for row in rows):.3f} s"
     )
-    if arguments.csv is not None:
-        with arguments.csv.open("w", newline="") as stream:
-            csv.writer(stream).writerows([COLUMNS, *rows])
+    write_rows(arguments.csv, COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ Contenders are compared with the first by Wilcoxon's signed-rank test over the s
 """
 
 import argparse
-import csv
 import math
 import statistics
 import subprocess
@@ -29,9 +28,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from benchmarks.simulation import play
+from benchmarks.tables import show_table, write_rows
 from fmnist_ray.search.journal import JOURNAL_FILE, Event, read_events
 from fmnist_ray.search.settings import SearchSettings
 from fmnist_ray.search.space import load_space
@@ -98,12 +97,13 @@ def played(seed: int, misleading: bool) -> Any:
 
 
 def settings_of(
-    scheduler: str, searcher: str, seed: int, trials: int, max_epochs: int
+    scheduler: str, searcher: str, seed: int, trials: int, max_epochs: int, known_good: bool
 ) -> SearchSettings:
     """A contender's search."""
     space = load_space(SPACE).as_dict()
     # A good first trial is worth more than any scheduler, and would hide what they do.
-    del space["known_good"]
+    if not known_good:
+        del space["known_good"]
     space["search"]["epochs"] = {"choice": [max_epochs * 2 // 3, max_epochs]}
     return SearchSettings(
         space=space,
@@ -125,10 +125,11 @@ def play_one(
     max_epochs: int,
     budget: int,
     misleading: bool,
+    known_good: bool,
 ) -> list[Event]:
     """The events of a played search, up to a number of epochs."""
     path = folder / f"{scheduler}-{searcher}-{seed}.jsonl"
-    settings = settings_of(scheduler, searcher, seed, budget, max_epochs)
+    settings = settings_of(scheduler, searcher, seed, budget, max_epochs, known_good)
     search = play(settings, SLOTS, played(seed, misleading), path)
     for number, _ in enumerate(search, 1):
         if number == budget:
@@ -187,11 +188,8 @@ def p_value(first: Sequence[float], second: Sequence[float]) -> float:
     return 1.0 if not differences.any() else float(wilcoxon(differences).pvalue)
 
 
-def table_of(
-    found: dict[str, list[list[float]]], budgets: Sequence[int], title: str
-) -> tuple[Table, list[list[str]]]:
+def rows_of(found: dict[str, list[list[float]]], budgets: Sequence[int]) -> list[list[str]]:
     """A row per contender: at each budget its mean, deviation and p-value against the first."""
-    table = Table("search", *(f"{budget} epochs" for budget in budgets), title=title)
     reference, rows = next(iter(found)), []
     for name, seeds in found.items():
         row = [name]
@@ -201,9 +199,8 @@ def table_of(
             if name != reference:
                 text += f"  p {p_value([seed[at] for seed in found[reference]], values):.3f}"
             row.append(text)
-        table.add_row(*row)
-        rows.append([title, *row])
-    return table, rows
+        rows.append(row)
+    return rows
 
 
 def main() -> None:
@@ -214,6 +211,9 @@ def main() -> None:
     parser.add_argument("--train-size", type=int, default=6000, help="images of real training")
     parser.add_argument("--max-epochs", type=int, default=12)
     parser.add_argument("--misleading", action="store_true", help="one-cycle looks bad at first")
+    parser.add_argument(
+        "--known-good", action="store_true", help="begin with the space's own point"
+    )
     parser.add_argument("--csv", type=Path, help="also write the rows there")
     arguments = parser.parse_args()
     contenders = dict(list(CONTENDERS.items())[:2]) if arguments.real else CONTENDERS
@@ -233,21 +233,19 @@ def main() -> None:
                 if arguments.real:
                     events = train_one(*where, arguments.train_size, *until)
                 else:
-                    events = play_one(*where, *until, arguments.misleading)
+                    events = play_one(*where, *until, arguments.misleading, arguments.known_good)
                 found = list(found_by(events, budgets, arguments.misleading))
                 validation[contender].append([each.validation for each in found])
                 worth[contender].append([each.worth for each in found])
     titles = {"best validation accuracy, %": validation}
     if not arguments.real:
         titles["true accuracy of the chosen configuration, %"] = worth
-    console, lines = Console(), []
+    columns, lines = ["search", *(f"{budget} epochs" for budget in budgets)], []
     for title, figures in titles.items():
-        table, rows = table_of(figures, budgets, title)
-        console.print(table)
-        lines += rows
-    if arguments.csv is not None:
-        with arguments.csv.open("w", newline="") as stream:
-            csv.writer(stream).writerows([["figure", "search", *map(str, budgets)], *lines])
+        rows = rows_of(figures, budgets)
+        show_table(columns, rows, title)
+        lines += [[title, *row] for row in rows]
+    write_rows(arguments.csv, ["figure", *columns], lines)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ what it would be if the search had trained as many epochs as ours.
 """
 
 import argparse
-import csv
 import json
 import statistics
 import subprocess
@@ -27,9 +26,9 @@ from typing import NamedTuple
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.contenders.task import SPACE
+from benchmarks.tables import show_table, write_rows
 from fmnist_ray.search.journal import JOURNAL_FILE, read_events
 
 OURS = "fmnist_ray"
@@ -211,21 +210,16 @@ def main() -> None:
             found.append(run(contender, arguments, seed))
             console.print(f"round {seed + 1}: {CONTENDERS[contender]}, {found[-1].wall:.0f} s")
     title = f"{arguments.trials} trials of at most {arguments.max_epochs} epochs"
-    table = Table(*COLUMNS, title=f"{title}, {arguments.images:,} images")
     rows = rows_of(searches)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-    if arguments.csv is not None:
-        with arguments.csv.open("w", newline="") as stream:
-            csv.writer(stream).writerows([COLUMNS, *rows])
-    if arguments.epochs_csv is not None:
-        with arguments.epochs_csv.open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["search", "round", *Epoch._fields])
-            for contender, rounds in searches.items():
-                for number, search in enumerate(rounds):
-                    writer.writerows([contender, number, *each] for each in search.epochs)
+    show_table(COLUMNS, rows, f"{title}, {arguments.images:,} images")
+    write_rows(arguments.csv, COLUMNS, rows)
+    epochs = (
+        [contender, number, *each]
+        for contender, rounds in searches.items()
+        for number, search in enumerate(rounds)
+        for each in search.epochs
+    )
+    write_rows(arguments.epochs_csv, ["search", "round", *Epoch._fields], epochs)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ class JournalledScheduler(TrialScheduler):  # type: ignore[misc]
         """
         if not isinstance(self.inner, PromotionASHA):
             return None
-        return self.inner.last_promotion() if last else self.inner.promotion()
+        unit = self.inner.promotion()
+        return self.inner.last_promotion() if unit is None and last else unit
 
     def begun(self, unit: str) -> None:
         """A trial is handed to Tune, new or not; its `trial` event is in the journal."""

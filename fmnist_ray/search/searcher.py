@@ -43,7 +43,7 @@ class UnitSearcher(Searcher):  # type: ignore[misc]
             waits = state.status == "paused" and settings.promotes
             if waits or state.status in ("complete", "stopped", "diverged"):
                 self._tell(state)
-            if not waits and state.status in ("running", "paused", "failed"):
+            else:
                 self._unfinished.append(state)
 
     @property

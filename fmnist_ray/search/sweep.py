@@ -76,7 +76,7 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
     shared = ray.put(data)
     ended = -1
     while True:
-        _run_round(sweep, shared)
+        more = _run_round(sweep, shared)
         states = sweep.journal.states
         waiting = {"paused"} if sweep.settings.promotes else set()
         left = sum(state.status in UNFINISHED - waiting for state in states.values())
@@ -86,7 +86,7 @@ def run_sweep(sweep: Sweep, data: Any) -> dict[str, TrialState]:
         if not left or ended == before or _budget(sweep) is not None:
             break
         sweep.progress.say(f"{left} trials that Ray Tune gave up are begun again")
-    if not left and (_budget(sweep) is None or len(states) >= sweep.settings.trials):
+    if not left and not more:
         _end_what_waits(sweep)
     failed = [state for state in states.values() if state.status == "failed"]
     if failed and len(failed) == len(states):
@@ -103,8 +103,12 @@ def _budget(sweep: Sweep) -> float | None:
     return None if budget is None else budget - SearchClock(sweep.journal.events).total
 
 
-def _run_round(sweep: Sweep, shared: Any) -> None:
-    """Has Tune run what is left; `shared` is the reference to the data."""
+def _run_round(sweep: Sweep, shared: Any) -> bool:
+    """Has Tune run what is left; `shared` is the reference to the data.
+
+    Returns:
+        Whether trials were to be begun or promoted still when it ended.
+    """
     from ray import tune
 
     from fmnist_ray.search.metrics import SearchMetrics
@@ -126,7 +130,7 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
     searcher = UnitSearcher(settings, sweep.space, sampler, journal, scheduler, room)
     budget = _budget(sweep)
     if not searcher.has_work or (budget is not None and budget <= 0):
-        return
+        return searcher.has_work
     setup = TrialSetup(
         data=[shared],
         seed=settings.seed,
@@ -194,6 +198,7 @@ def _run_round(sweep: Sweep, shared: Any) -> None:
         if logs is not None:
             logs.close()
         recorder.close()
+    return searcher.has_work
 
 
 def _end_what_waits(sweep: Sweep) -> None:

@@ -9,8 +9,9 @@ import pytest
 from benchmarks.simulation import Epoch, play
 from fmnist_ray.search.journal import Journal
 from fmnist_ray.search.promotion import PromotionASHA
-from fmnist_ray.search.schedulers import UnitName
+from fmnist_ray.search.schedulers import UnitName, build_scheduler
 from fmnist_ray.search.settings import SearchSettings
+from fmnist_ray.search.space import parse_space
 
 SPACE = {
     "model": "dnn",
@@ -150,6 +151,24 @@ def test_a_trial_that_goes_on_is_told_to_the_sampler_anew(tmp_path: Path) -> Non
     settings = _settings(20, searcher="optuna")
     assert len(list(play(settings, 2, _script, path))) > 20
     assert list(play(settings, 2, _script, path)) == []
+
+
+def test_a_resume_goes_on_with_who_may_even_if_another_went_on_before(tmp_path: Path) -> None:
+    """Nothing runs, nothing new is to begin, and from the highest rung one has gone on already."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    config = {"learning_rate": 0.01, "epochs": 9}
+    for number, accuracy in enumerate([0.5, 0.6, 0.7, 0.65, 0.4, 0.3]):
+        unit = f"trial-{number:03}"
+        journal.append("trial", unit=unit, config=config)
+        row = {"epoch": 1, "validation_accuracy": accuracy}
+        journal.append("result", unit=unit, row=row, decision="PAUSE")
+    journal.append("trial", unit="trial-002", config=config)
+    journal.append("end", unit="trial-002", status="failed")
+    settings = _settings(6)
+    space = parse_space(SPACE, "space.yaml")
+    scheduler = build_scheduler(settings, space, journal)
+    assert scheduler.inner.last_promotion() is None
+    assert scheduler.promotion(last=True) == scheduler.promotion(last=False) == "trial-003"
 
 
 def test_more_trials_on_a_resume_are_ranked_with_the_earlier_ones(tmp_path: Path) -> None:
