@@ -2,6 +2,7 @@
 
     python -m benchmarks.search [--trials 12] [--max-epochs 9] [--images 60000] [--rounds 1]
                                 [--contenders ...] [--csv FILE] [--epochs-csv FILE]
+                                [--figure FILE]
 
 Every contender searches the learning rate, optimizer, batch size and activation of the CNN, two
 trials at a time on one thread each (Keras Tuner one on two), with its own form of early stopping at
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +31,7 @@ from rich.console import Console
 
 from benchmarks.contenders.task import SPACE
 from benchmarks.tables import show_table, write_rows
+from fmnist_ray.reports.figures import COLOURS, new_figure, write_png
 from fmnist_ray.search.journal import JOURNAL_FILE, read_events
 
 OURS = "fmnist_ray"
@@ -177,6 +180,27 @@ def rows_of(searches: dict[str, list[Search]]) -> list[list[str]]:
     return rows
 
 
+def draw(path: Path, searches: dict[str, list[Search]]) -> None:
+    """Saves a figure: the best accuracy so far against the minutes since the command, as PNG."""
+    figure = new_figure(8, 4.5)
+    axes = figure.add_subplot()
+    for (contender, rounds), colour in zip(searches.items(), COLOURS, strict=False):
+        for number, search in enumerate(rounds):
+            best = accumulate((100 * each.accuracy for each in search.epochs), max)
+            minutes = [each.at / 60 for each in search.epochs]
+            label = CONTENDERS[contender] if number == 0 else None
+            (line,) = axes.step(minutes, list(best), where="post", color=colour, label=label)
+            line.set_linewidth(2.5 if contender == OURS else 1.5)
+            axes.plot(search.wall / 60, 100 * search.best, "o", color=colour)
+    axes.set_xlabel("Minutes since the command was given (dot: its end)")
+    axes.set_ylabel("Best validation accuracy so far, percent")
+    axes.set_ylim(bottom=80)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False)
+    write_png(path, figure)
+
+
 COLUMNS = (
     "search",
     "wall (s)",
@@ -201,6 +225,7 @@ def main() -> None:
     parser.add_argument("--contenders", default=",".join(CONTENDERS))
     parser.add_argument("--csv", type=Path, help="also write the rows there")
     parser.add_argument("--epochs-csv", type=Path, help="every epoch of every search")
+    parser.add_argument("--figure", type=Path, help="accuracy against time, as PNG")
     arguments = parser.parse_args()
     others = [each for each in arguments.contenders.split(",") if each != OURS]
     console = Console(stderr=True)
@@ -220,6 +245,8 @@ def main() -> None:
         for each in search.epochs
     )
     write_rows(arguments.epochs_csv, ["search", "round", *Epoch._fields], epochs)
+    if arguments.figure:
+        draw(arguments.figure, searches)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from fmnist_ray.dispatch.run_name import RunName
 from fmnist_ray.search.callbacks import StatelessCallback
 from fmnist_ray.search.schedulers import unit_name
 
-_MOST_NAMES = 1000
-"""Trials with a name of their own: the driver's process keeps 50 kB of every name for good."""
+_MOST_NAMES = 200
+"""Trials with a name of their own: Ray's metrics in the driver keep some 100 kB of each for good."""
 
 
 class TrialNames(StatelessCallback):
@@ -15,7 +15,7 @@ class TrialNames(StatelessCallback):
 
     Tune uses its actors again from trial to trial, and an actor is named once and for all: only
     its tasks can tell the trials apart. Tune itself would call them all `ImplicitFunc.train`. Trials
-    beyond the first thousand of a session share one name.
+    beyond the first 200 of a session share one name.
     """
 
     def __init__(self, run: RunName) -> None:

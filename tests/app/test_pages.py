@@ -50,7 +50,7 @@ def begun_search(folder: Path, status: str = "running") -> Record:
 
 def test_every_record_has_a_row_with_what_it_says(results: Path) -> None:
     rows = {row.name: row for row in Experiments(results).rows()}
-    assert set(rows) == {f"reference/{path.name}" for path in REFERENCE.iterdir() if path.is_dir()}
+    assert set(rows) == {f"reference/{path.parent.name}" for path in REFERENCE.glob("*/run.json")}
     search = rows[SEARCH]
     assert (search.verb, search.model, search.status) == ("tune", "cnn", "complete")
     assert search.test_accuracy == pytest.approx(0.9176, abs=0.01)

@@ -1,9 +1,10 @@
 """A search over learning curves that are known beforehand, to be killed and resumed by tests.
 
-    python tests/search/scripted_search.py RECORD SLOTS SCHEDULER
+    python tests/search/scripted_search.py RECORD SLOTS SCHEDULER ADDRESS
 
-Begins the search in RECORD, or goes on with it. Every epoch that is trained is written down in
-RECORD/trained.txt, so that a test can see whether one was trained twice.
+Begins the search in RECORD, or goes on with it, on the Ray cluster at ADDRESS or one of its own
+(`local`). Every epoch that is trained is written down in RECORD/trained.txt, so that a test can see
+whether one was trained twice.
 """
 
 import sys
@@ -48,7 +49,7 @@ def scripted_fit(
         on_epoch(EpochEnd(history[-1], lambda state=state: state))
 
 
-def main(folder: Path, slots: int, scheduler: str) -> None:
+def main(folder: Path, slots: int, scheduler: str, address: str) -> None:
     """Begins or goes on with the scripted search."""
     folder.mkdir(exist_ok=True)
     settings = SearchSettings(
@@ -72,9 +73,9 @@ def main(folder: Path, slots: int, scheduler: str) -> None:
         progress=SearchProgress(console, TRIALS, slots, settings.metric, "max", list(space.search)),
         fit=scripted_fit,
     )
-    with ray_session("local"):
+    with ray_session(address):
         run_sweep(sweep, {"trained": str(folder / "trained.txt"), "filler": np.zeros(1)})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
