@@ -22,7 +22,7 @@ SPACE = "search_spaces/dnn.yaml"
 SEED = ("--data", "sample", "--seed", "3")
 SHORT = ("--set", "epochs=3", "--max-concurrent", "3")
 # Long enough for something to happen meanwhile.
-EPOCHS = 20
+EPOCHS = 30
 LONG_FOLDS = ("--model", "cnn", "--set", f"epochs={EPOCHS}", "--folds", "6", "--name", "long")
 LONG_SPACE = f"""
 model: cnn
@@ -111,18 +111,19 @@ def _start_search(
 
 
 def _swap(hosts: Any, process: "subprocess.Popen[str]", lost: int, joins: int) -> str:
-    """Kills a host in the middle of a run of six units, has another join, and waits for the end.
+    """In a run of six units one host is killed and another joins; waits for the end.
 
     Returns:
         The messages.
     """
     record = hosts.folder / "results" / "long"
+    _wait_for(lambda: _works(hosts, lost), process)
+    hosts.start(joins)  # it takes its time to come: as long as a unit
     _wait_for(
         lambda: len(_saved(record)) >= 2 and _works(hosts, lost) and _history(record), process
     )
     before = _history(record)
     hosts.kill(lost)
-    hosts.start(joins)
     _wait_for(lambda: _works(hosts, joins), process)
     code, err = _ended(process)
     assert code == 0, err
