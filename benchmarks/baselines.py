@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from benchmarks.tables import show_table
 
 SVM = {"C": 10, "gamma": 0.02}
 CHOSEN: dict[str, dict[str, Any]] = {
@@ -99,7 +98,8 @@ def main() -> None:
     if asked.way:
         print(json.dumps(_measure_here(asked.way, asked.threads)))
         return
-    table = Table("way", "test accuracy", "bar", "fit (s)", "predict (s)", "CPU (s)", "peak GiB")
+    columns = ("way", "test accuracy", "bar", "fit (s)", "predict (s)", "CPU (s)", "peak GiB")
+    rows = []
     for way in [*CHOSEN, *(OTHERS if asked.all else ())]:
         command = [sys.executable, "-m", "benchmarks.baselines", "--way", way]
         command += ["--threads", str(asked.threads)]
@@ -107,8 +107,8 @@ def main() -> None:
         found = json.loads(output.splitlines()[-1])
         bar = f"{BARS[way]:.3f}" if way in BARS else ""
         seconds = (f"{found[key]:.1f}" for key in ("fit_seconds", "predict_seconds", "cpu_seconds"))
-        table.add_row(way, f"{found['accuracy']:.4f}", bar, *seconds, f"{found['gib']:.2f}")
-    Console().print(table)
+        rows.append([way, f"{found['accuracy']:.4f}", bar, *seconds, f"{found['gib']:.2f}"])
+    show_table(columns, rows)
 
 
 if __name__ == "__main__":

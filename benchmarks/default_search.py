@@ -10,10 +10,8 @@ import json
 import sys
 import tempfile
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks.processes import measure
+from benchmarks.tables import show_table
 
 
 def main() -> None:
@@ -23,8 +21,7 @@ def main() -> None:
         measured = measure(["-m", "fmnist_ray.tune", *options])
     metrics = json.loads(measured.output.splitlines()[-1])
     seeds = ", ".join(f"{score:.4f}" for score in metrics["test_accuracy_by_seed"])
-    table = Table("figure", "measured")
-    for figure, value in {
+    figures = {
         "whole command": f"{measured.seconds / 60:.1f} minutes",
         "sweep, slots": f"{metrics['sweep_seconds']:.0f} s, {metrics['slots']}",
         "busy (training and validating)": f"{metrics['busy_seconds']:.0f} s",
@@ -35,9 +32,8 @@ def main() -> None:
         "best validation accuracy": f"{metrics['best_validation_accuracy']:.4f}",
         "test accuracy, mean over seeds": f"{metrics['test_accuracy_mean']:.4f}",
         "test accuracy by seed": seeds,
-    }.items():
-        table.add_row(figure, value)
-    Console().print(table)
+    }
+    show_table(("figure", "measured"), figures.items())
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ import argparse
 import json
 import time
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks.processes import measure
+from benchmarks.tables import show_table
 
 
 def main() -> None:
@@ -24,16 +22,16 @@ def main() -> None:
     parser.add_argument("--results", default="results")
     arguments = parser.parse_args()
     shared = ["--results", arguments.results, "--json"]
-    table = Table("figure", "measured", "bar")
+    rows: list[tuple[str, str, str]] = []
     started = time.perf_counter()
     options = ["--folds", "5", "--model", "cnn", "--name", "benchmark-folds", *shared]
     folds = json.loads(
         measure(["-m", "fmnist_ray.cross_validate", *options]).output.splitlines()[-1]
     )
     mean, deviation = folds["validation_accuracy_mean"], folds["validation_accuracy_deviation"]
-    table.add_row("5 folds, validation accuracy", f"{mean:.4f} ± {deviation:.4f}", "0.905")
-    table.add_row("average of the folds, test", f"{folds['test_accuracy']:.4f}", "")
-    table.add_row("minutes", f"{(time.perf_counter() - started) / 60:.1f}", "")
+    rows.append(("5 folds, validation accuracy", f"{mean:.4f} ± {deviation:.4f}", "0.905"))
+    rows.append(("average of the folds, test", f"{folds['test_accuracy']:.4f}", ""))
+    rows.append(("minutes", f"{(time.perf_counter() - started) / 60:.1f}", ""))
     started = time.perf_counter()
     options = ["--config", arguments.config, "--kind", "both", "--members", arguments.members]
     options += ["--name", "benchmark-members", *shared]
@@ -43,12 +41,12 @@ def main() -> None:
             key: found[f"cnn_{kind}_{key}"]
             for key in ("member_accuracy_mean", "ensemble_accuracy", "gain")
         }
-        table.add_row(f"{kind}: mean member, test", f"{figures['member_accuracy_mean']:.4f}", "")
-        table.add_row(f"{kind}: ensemble, test", f"{figures['ensemble_accuracy']:.4f}", bar)
-        table.add_row(f"{kind}: ensemble over mean", f"{figures['gain']:+.4f}", gain_bar)
-    table.add_row("bootstrap: out of bag", f"{found['cnn_bootstrap_out_of_bag_accuracy']:.4f}", "")
-    table.add_row("minutes", f"{(time.perf_counter() - started) / 60:.1f}", "")
-    Console().print(table)
+        rows.append((f"{kind}: mean member, test", f"{figures['member_accuracy_mean']:.4f}", ""))
+        rows.append((f"{kind}: ensemble, test", f"{figures['ensemble_accuracy']:.4f}", bar))
+        rows.append((f"{kind}: ensemble over mean", f"{figures['gain']:+.4f}", gain_bar))
+    rows.append(("bootstrap: out of bag", f"{found['cnn_bootstrap_out_of_bag_accuracy']:.4f}", ""))
+    rows.append(("minutes", f"{(time.perf_counter() - started) / 60:.1f}", ""))
+    show_table(("figure", "measured", "bar"), rows)
 
 
 if __name__ == "__main__":

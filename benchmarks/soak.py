@@ -18,9 +18,9 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.faults import CASES, ONCE, Toll
+from benchmarks.tables import show_table
 
 
 def main(
@@ -61,16 +61,17 @@ def main(
         rounds += 1
         if set(names) <= ONCE:
             break
-    table = Table("case", "runs", "faults", "units", "losses")
-    for name, each in tolls.items():
-        table.add_row(
+    rows = [
+        (
             name,
             str(len(each)),
             str(sum(toll.faults for toll in each)),
             str(sum(toll.units for toll in each)),
             str(sum(len(toll.losses) for toll in each)),
         )
-    console.print(table)
+        for name, each in tolls.items()
+    ]
+    show_table(("case", "runs", "faults", "units", "losses"), rows)
     console.print(f"{(time.monotonic() - begun) / 60:.1f} minutes, seed {seed}")
     raise typer.Exit(int(any(toll.losses for each in tolls.values() for toll in each)))
 

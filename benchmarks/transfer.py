@@ -19,10 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks.processes import measure
+from benchmarks.tables import show_table
 from fmnist_ray.dataset.cache import cache_folder
 from fmnist_ray.records import read_json
 
@@ -64,10 +62,10 @@ def main() -> None:
         shutil.copytree(cache_folder(), Path(folder) / "fmnist_ray" / "fashion-mnist")
         os.environ.setdefault("TORCH_HOME", str(Path("~/.cache/torch").expanduser()))
         os.environ["XDG_CACHE_HOME"] = folder
-        Console().print(_table(arguments, results))
+        show_table(("figure", "measured", "bar"), _rows(arguments, results))
 
 
-def _table(arguments: argparse.Namespace, results: Path) -> Table:
+def _rows(arguments: argparse.Namespace, results: Path) -> list[tuple[str, str, str]]:
     command = ["-m", "fmnist_ray.transfer", "--results", str(results), "--json"]
     command += ["--weights", arguments.weights, "--backbone", arguments.backbone]
 
@@ -75,31 +73,31 @@ def _table(arguments: argparse.Namespace, results: Path) -> Table:
         measured = measure([*command, *options])
         return json.loads(measured.output.splitlines()[-1]), measured
 
-    table = Table("figure", "measured", "bar")
+    rows: list[tuple[str, str, str]] = []
     found, measured = run("--name", "transfer-first")
-    table.add_row("features of 70,000 images", f"{found['feature_seconds']:.0f} s", "120 s")
+    rows.append(("features of 70,000 images", f"{found['feature_seconds']:.0f} s", "120 s"))
     head = read_json(results / "transfer-first" / "units" / "trial-01" / "metrics.json")
-    table.add_row(f"head, {head['epochs']} epochs", f"{head['busy_seconds']:.1f} s", "10 s")
-    table.add_row("memory of driver and tasks", f"{measured.training_gib:.2f} GiB", "3 GiB")
-    table.add_row("memory of Ray's own processes", f"{measured.ray_gib:.2f} GiB", "")
-    table.add_row("first run in all", f"{measured.seconds:.0f} s", "")
+    rows.append((f"head, {head['epochs']} epochs", f"{head['busy_seconds']:.1f} s", "10 s"))
+    rows.append(("memory of driver and tasks", f"{measured.training_gib:.2f} GiB", "3 GiB"))
+    rows.append(("memory of Ray's own processes", f"{measured.ray_gib:.2f} GiB", ""))
+    rows.append(("first run in all", f"{measured.seconds:.0f} s", ""))
     for split, bar in (("train", ""), ("validation", ""), ("test", "0.820")):
-        table.add_row(f"{split} accuracy", f"{found[f'{split}_accuracy']:.4f}", bar)
+        rows.append((f"{split} accuracy", f"{found[f'{split}_accuracy']:.4f}", bar))
     low, high = found["test_accuracy_low"], found["test_accuracy_high"]
-    table.add_row("95 % interval", f"{low:.4f} to {high:.4f}", "")
+    rows.append(("95 % interval", f"{low:.4f} to {high:.4f}", ""))
     for number in (1, 2, 3):
-        table.add_row("Ray's own start, alone", f"{ray_start_seconds():.1f} s", "")
+        rows.append(("Ray's own start, alone", f"{ray_start_seconds():.1f} s", ""))
         name = f"transfer-again-{number}"
         options = [*command, "--name", name, "--trials", "1"]
         seconds = seconds_to_training(options, results / name / "history.csv")
-        table.add_row("features found: command to first epoch's end", f"{seconds:.1f} s", "5 s")
+        rows.append(("features found: command to first epoch's end", f"{seconds:.1f} s", "5 s"))
     if arguments.finetune:
         tuned, measured = run("--name", "transfer-finetune", "--mode", "finetune")
         accuracy = tuned["test_accuracy"]
-        table.add_row("last block fine-tuned, test accuracy", f"{accuracy:.4f}", "")
-        table.add_row("minutes", f"{measured.seconds / 60:.0f}", "")
-        table.add_row("memory of driver and task", f"{measured.training_gib:.2f} GiB", "3 GiB")
-    return table
+        rows.append(("last block fine-tuned, test accuracy", f"{accuracy:.4f}", ""))
+        rows.append(("minutes", f"{measured.seconds / 60:.0f}", ""))
+        rows.append(("memory of driver and task", f"{measured.training_gib:.2f} GiB", "3 GiB"))
+    return rows
 
 
 if __name__ == "__main__":

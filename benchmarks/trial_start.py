@@ -11,10 +11,8 @@ import argparse
 import json
 import tempfile
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks.processes import measure
+from benchmarks.tables import show_table
 
 
 def main() -> None:
@@ -22,7 +20,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=24)
     trials = parser.parse_args().trials
-    table = Table("trials", "sweep (s)", "busy (s)", "slots", "start-up per trial (s)")
     with tempfile.TemporaryDirectory() as results:
         options = f"--data sample --trials {trials} --max-epochs 1 --scheduler none".split()
         options += ["--retrain-seeds", "0", "--results", results, "--json", "--quiet"]
@@ -30,8 +27,8 @@ def main() -> None:
     metrics = json.loads(measured.output.splitlines()[-1])
     sweep, busy, slots = (metrics[key] for key in ("sweep_seconds", "busy_seconds", "slots"))
     each = (sweep - busy / slots) / trials
-    table.add_row(str(trials), f"{sweep:.1f}", f"{busy:.1f}", str(slots), f"{each:.3f}")
-    Console().print(table)
+    row = [str(trials), f"{sweep:.1f}", f"{busy:.1f}", str(slots), f"{each:.3f}"]
+    show_table(("trials", "sweep (s)", "busy (s)", "slots", "start-up per trial (s)"), [row])
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.tables import show_table
 from fmnist_ray.dataset.arrays import Dataset
 from fmnist_ray.dataset.sources import load_dataset
 from fmnist_ray.dispatch.plan import plan
@@ -133,7 +133,7 @@ def main() -> None:
         run_bare(arguments.bare, images, epochs)
         return
     dataset = load_dataset()
-    table = Table("units", "one by one (s)", "side by side (s)", "ratio", "spread", "same bits")
+    rows: list[tuple[str, ...]] = []
 
     def compare(name: str, one: Contender, other: Contender) -> None:
         times: tuple[list[float], list[float]] = ([], [])
@@ -147,7 +147,7 @@ def main() -> None:
         a, b = (statistics.median(each) for each in times)
         spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}"
         bits = "yes" if same else "NO"
-        table.add_row(name, f"{a:.2f}", f"{b:.2f}", f"{b / a:.3f}", spread, bits)
+        rows.append((name, f"{a:.2f}", f"{b:.2f}", f"{b / a:.3f}", spread, bits))
 
     def contender(wanted: list[FitUnit], slots: int | None) -> Contender:
         def run() -> tuple[float, list[bytes]]:
@@ -168,7 +168,8 @@ def main() -> None:
     compare("8 short DNN units, 2 slots", contender(short, 1), contender(short, 2))
     console = Console()
     console.print(f"{images:,} images, {epochs} epochs; short: 6,000 images, 1 epoch")
-    console.print(table)
+    columns = ("units", "one by one (s)", "side by side (s)", "ratio", "spread", "same bits")
+    show_table(columns, rows)
     seconds, busy, _ = timed(dataset, units(_DNN, 26, 6_000), 2, first=2)
     console.print(
         f"cost of a unit beyond training: {(seconds * 2 - busy) / 24:.3f} s "
