@@ -5,6 +5,7 @@ CPU. Here a fast counter-free generator fills whole words of random bits, and ea
 decides one value, so the rate is rounded to a multiple of 1/256 (0.25 and 0.5 are exact).
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,16 +39,28 @@ class Dropout(nn.Module):
             return values
         if values.device.type != "cpu":
             return nn.functional.dropout(values, self.rate)
-        count = values.numel()
-        words = self._bits.random_raw((count + 7) // 8)
-        bits = torch.from_numpy(words.view(np.uint8))[:count]
-        # empty_like keeps the memory order, so the mask is laid out like the values and the
-        # multiplication below runs over both without striding.
-        mask = torch.empty_like(values)
-        in_memory_order = mask.as_strided((count,), (1,)) if _is_dense(mask) else mask.view(-1)
-        in_memory_order.copy_(bits >= self._threshold).mul_(self._scale)
+        mask = self._mask(values.numel(), values.dtype)
+        # Laid out like the values, so that the multiplication runs over both without striding.
+        mask = (
+            mask.as_strided(values.shape, values.stride())
+            if _is_dense(values)
+            else mask.view_as(values)
+        )
         product: torch.Tensor = _Mask.apply(values, mask)
         return product
+
+    def _mask(self, count: int, dtype: torch.dtype) -> torch.Tensor:
+        """So many values, each 0 or what keeps the mean.
+
+        Made from integers, by NumPy: ones times the number that has the bits of the scale. torch
+        would take twenty times as long from bytes to comparisons to floats.
+        """
+        words = self._bits.random_raw((count + 7) // 8)
+        kept = words.view(np.uint8)[:count] >= self._threshold
+        bits = _bits_of(self._scale, dtype)
+        scaled = kept.astype(bits.dtype)
+        scaled *= bits
+        return torch.from_numpy(scaled).view(dtype)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}"
@@ -58,6 +71,14 @@ def reseed_dropout(module: nn.Module, seed: np.random.SeedSequence) -> None:
     dropouts = [each for each in module.modules() if isinstance(each, Dropout)]
     for dropout, child in zip(dropouts, seed.spawn(len(dropouts)), strict=True):
         dropout.reseed(child)
+
+
+@cache
+def _bits_of(value: float, dtype: torch.dtype) -> np.unsignedinteger[Any]:
+    """The number in a floating-point type, as the unsigned integer of the same bits."""
+    unsigned = {2: torch.uint16, 4: torch.uint32, 8: torch.uint64}[dtype.itemsize]
+    found: np.unsignedinteger[Any] = torch.tensor([value], dtype=dtype).view(unsigned).numpy()[0]
+    return found
 
 
 def _is_dense(tensor: torch.Tensor) -> bool:

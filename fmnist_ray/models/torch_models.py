@@ -14,13 +14,15 @@ from fmnist_ray.models.layers import (
     Activation,
     Convolution,
     Dense,
-    Flatten,
     Layer,
     MaxPool,
     layers_of,
     pool_first,
 )
 from fmnist_ray.models.layers import Dropout as DropoutLayer
+from fmnist_ray.models.layers import Flatten as FlattenLayer
+from fmnist_ray.models.memory_layout import Flatten
+from fmnist_ray.models.pooling import MaxPoolOfConvolution
 from fmnist_ray.models.resnet import ResNet
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -77,6 +79,7 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
     def add(kind: str, module: nn.Module) -> None:
         modules[f"{kind}{sum(name.startswith(kind) for name in modules) + 1}"] = module
 
+    previous: Layer | None = None
     for layer in pool_first(layers, config.activation):
         match layer:
             case Convolution(name, filters, kernel):
@@ -86,15 +89,17 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
                 modules[name] = nn.Linear(features, units)
                 features = units
             case MaxPool(pool):
-                add("pool", nn.MaxPool2d(pool))
+                quick = pool == 2 and isinstance(previous, Convolution)
+                add("pool", MaxPoolOfConvolution() if quick else nn.MaxPool2d(pool))
                 size //= pool
-            case Flatten():
-                add("flatten", nn.Flatten())
+            case FlattenLayer():
+                add("flatten", Flatten())
                 features = channels * size * size
             case Activation():
                 add("activation", _ACTIVATIONS[config.activation]())
             case DropoutLayer():
                 add("dropout", Dropout(config.dropout_rate))
+        previous = layer
     return nn.Sequential(modules)
 
 

@@ -1,0 +1,70 @@
+"""Maximum pooling over pairs, in bf16 on a CPU quicker than torch's over windows."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class MaxPoolOfConvolution(nn.MaxPool2d):
+    """The largest of each two by two values of a convolution's result, **which it overwrites**.
+
+    torch notes for every result where it came from, in eight bytes, and scatters gradients there
+    one by one. In bf16 on a CPU this takes the larger of two rows, then of two columns, notes in
+    place which it was, and the gradient goes the same way back: whole rows of channels at a time,
+    in the same memory. Of equal values one gets the gradient. A convolution's result can be
+    overwritten since its own gradient needs its input alone; most other layers' cannot. In fp32,
+    twice the memory, torch's way is no slower.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        quick = input.dtype == torch.bfloat16 and input.device.type == "cpu"
+        if not quick or not input.is_contiguous(memory_format=torch.channels_last):
+            return nn.functional.max_pool2d(input, 2)
+        pooled: torch.Tensor = _Pooled.apply(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return pooled
+
+
+class _Pooled(torch.autograd.Function):
+    """Of images (n, height, width, channels); a last odd row or column is left out."""
+
+    @staticmethod
+    def forward(ctx: Any, images: torch.Tensor) -> torch.Tensor:
+        images = images.detach()
+        rows = _larger(images, 1)
+        result = _larger(rows, 2)
+        ctx.save_for_backward(images, rows)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        images, rows = ctx.saved_tensors
+        return _gradient(_gradient(gradient.contiguous(), rows, 2), images, 1)
+
+
+def _pairs(values: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every first and every second of two along a dimension; no copy."""
+    end = values.shape[dim] // 2 * 2
+    every_other = [(slice(None),) * dim + (slice(start, end, 2),) for start in (0, 1)]
+    return values[every_other[0]], values[every_other[1]]
+
+
+def _larger(values: torch.Tensor, dim: int) -> torch.Tensor:
+    """The larger of pairs; each second becomes 1 where it is that, else 0."""
+    first, second = _pairs(values, dim)
+    larger = torch.maximum(first, second)
+    torch.gt(second, first, out=second)
+    return larger
+
+
+def _gradient(gradient: torch.Tensor, noted: torch.Tensor, dim: int) -> torch.Tensor:
+    """That of the larger ones of pairs, given back in place of what `_larger` noted."""
+    first, second = _pairs(noted, dim)
+    second.mul_(gradient)
+    torch.sub(gradient, second, out=first)
+    if noted.shape[dim] % 2:
+        noted.select(dim, -1).zero_()
+    return noted
