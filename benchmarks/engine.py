@@ -13,6 +13,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -106,20 +107,24 @@ def timed(
 ) -> dict[str, list[float]]:
     """Seconds of each contender's epochs; one epoch of each, then the next."""
     processes: dict[str, subprocess.Popen[str]] = {}
+    # TensorFlow says there how it was built; of interest only if the contender fails.
+    words = tempfile.TemporaryFile("w+")  # noqa: SIM115
 
     def answer(contender: str) -> str:
         stream = processes[contender].stdout
         assert stream is not None
         line = stream.readline().strip()
         if not line:
-            raise SystemExit(f"{contender} ended with {processes[contender].wait()}")
+            code = processes[contender].wait()
+            words.seek(0)
+            raise SystemExit(f"{contender} ended with {code}: {words.read()[-3000:]}")
         return line
 
     for contender in contenders:
         command = [sys.executable, "-m", "benchmarks.engine", "--images", str(images)]
         command += ["--run", f"{contender},{model},{batch},{threads}"]
         processes[contender] = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, text=True
         )
         assert answer(contender) == "ready"
     seconds: dict[str, list[float]] = {contender: [] for contender in contenders}
@@ -181,8 +186,8 @@ def main() -> None:
                     ["torch", *others], model, batch, threads, arguments.rounds, arguments.images
                 )
                 rows += rows_of(model, threads, batch, seconds)
+                write_rows(arguments.csv, COLUMNS, rows)  # as far as it has come
     show_table(COLUMNS, rows, f"one epoch of {arguments.images:,} images, Adam")
-    write_rows(arguments.csv, COLUMNS, rows)
 
 
 if __name__ == "__main__":
