@@ -79,7 +79,6 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
     def add(kind: str, module: nn.Module) -> None:
         modules[f"{kind}{sum(name.startswith(kind) for name in modules) + 1}"] = module
 
-    previous: Layer | None = None
     for layer in pool_first(layers, config.activation):
         match layer:
             case Convolution(name, filters, kernel):
@@ -89,7 +88,8 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
                 modules[name] = nn.Linear(features, units)
                 features = units
             case MaxPool(pool):
-                quick = pool == 2 and isinstance(previous, Convolution)
+                before = next(reversed(modules.values()), None)
+                quick = pool == 2 and isinstance(before, nn.Conv2d)
                 add("pool", MaxPoolOfConvolution() if quick else nn.MaxPool2d(pool))
                 size //= pool
             case FlattenLayer():
@@ -99,7 +99,6 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
                 add("activation", _ACTIVATIONS[config.activation]())
             case DropoutLayer():
                 add("dropout", Dropout(config.dropout_rate))
-        previous = layer
     return nn.Sequential(modules)
 
 

@@ -39,9 +39,7 @@ def test_only_the_first_trials_have_names_of_their_own(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "_MOST_NAMES", 3)
     names, actor = TrialNames(RunName("tune", "many", "dnn")), _Actor()
     given = [_started(names, number, actor) for number in range(6)]
-    assert (
-        given
-        == [f"tune/many/trial-{number}" for number in range(3)] + ["tune/many/later-trial"] * 3
-    )
+    own = [f"tune/many/trial-{number}" for number in range(3)]
+    assert given == own + ["tune/many/later-trial"] * 3
     assert _started(names, 1, actor) == "tune/many/trial-1"  # it goes on after a pause
     assert _Actor().train.name == "ImplicitFunc.train"
