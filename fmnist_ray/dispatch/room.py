@@ -181,7 +181,9 @@ class Follow:
         import ray
 
         if self._wish is not None:
-            ray.cancel(self._wish)
+            # By the end of its process: an interrupt might come while that imports NumPy, say,
+            # and the next task there, a unit, would find half of it.
+            ray.cancel(self._wish, force=True)
             self._wish = None
 
     def _ask(self, node: Node) -> None:

@@ -79,12 +79,14 @@ class _Course:
         most: The most that any attempt has told.
         failed_since: Deaths since an attempt got further than all before, an error that the
             function raised counting as several.
+        raised: Whether the last attempt ended by an error in a process that lives on.
     """
 
     failures: list[str] = field(default_factory=list)
     told: int = 0
     most: int = 0
     failed_since: int = 0
+    raised: bool = False
 
     def tell(self) -> None:
         self.told += 1
@@ -94,7 +96,7 @@ class _Course:
     def fail(self, reason: str, died: bool) -> None:
         self.failures.append(reason)
         self.failed_since += 1 if died else DEATHS_PER_FAILURE
-        self.told = 0
+        self.told, self.raised = 0, not died
 
 
 class Events:
@@ -129,7 +131,8 @@ def run_tasks(
     """Calls a function once per task, at most `slots` at a time, and yields each outcome.
 
     CPU processes are reused from task to task. A GPU task's process ends with it, since it would
-    keep its GPU memory.
+    keep its GPU memory. What raised is tried again in a process of its own, since the cause may
+    be what went wrong in the old one before.
 
     Args:
         function: Called as `function(*arguments, tell)` in a process of its own.
@@ -176,9 +179,11 @@ def run_tasks(
         while waiting and room.has_place(len(running)):
             task = waiting.pop(0)
             name = run.of(task.name) if run is not None else task.name
-            reference = remote.options(name=name, label_selector=room.selector).remote(
-                *task.arguments, Tell(task.name, events)
-            )
+            reference = remote.options(
+                name=name,
+                label_selector=room.selector,
+                runtime_env=_own_process(task.name, courses[task.name]),
+            ).remote(*task.arguments, Tell(task.name, events))
             running[reference] = task
         metrics.units(waiting=len(waiting), running=len(running), **ended)
 
@@ -227,6 +232,12 @@ def run_tasks(
         room.close()
         ray.kill(events)
         metrics.close()
+
+
+def _own_process(name: str, course: _Course) -> dict[str, Any] | None:
+    """What makes Ray take a new process after an error: no other has this environment."""
+    attempt = f"{name}/{len(course.failures) + 1}"
+    return {"env_vars": {"FMNIST_RAY_ATTEMPT": attempt}} if course.raised else None
 
 
 def _reason(error: BaseException) -> str:

@@ -85,6 +85,25 @@ def test_a_task_that_fails_is_tried_again(
     assert all(why.startswith(reason) for why in outcome.failures)
 
 
+def _spoil(folder: str, tell: Tell) -> str:
+    """Fails once and leaves its process as half an import does: no task can end well there."""
+    first = not (Path(folder) / "spoilt").exists()
+    if first:
+        (Path(folder) / "spoilt").touch()
+        sys.argv.append("--spoilt")
+    if "--spoilt" in sys.argv:
+        raise ImportError("half a module")
+    return "done"
+
+
+def test_a_task_that_raised_is_tried_again_in_another_process(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    (outcome,) = run_tasks(_spoil, [Task("spoils", (str(tmp_path),))], 1, retries=1)
+    assert outcome.value == "done"
+    assert outcome.failures == ("ImportError: half a module",)
+
+
 def test_a_task_that_fails_for_good_is_told_and_the_others_go_on(
     ray_cluster: None, tmp_path: Path
 ) -> None:
