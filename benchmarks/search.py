@@ -1,8 +1,8 @@
 """The same search by several tools: wall time, what it costs beyond training, accuracy against time.
 
     python -m benchmarks.search [--trials 12] [--max-epochs 9] [--images 60000] [--rounds 1]
-                                [--contenders ...] [--csv FILE] [--epochs-csv FILE]
-                                [--figure FILE]
+                                [--limit 1500] [--contenders ...] [--csv FILE]
+                                [--epochs-csv FILE] [--figure FILE]
 
 Every contender searches the learning rate, optimizer, batch size and activation of the CNN, two
 trials at a time on one thread each (Keras Tuner one on two), with its own form of early stopping at
@@ -10,7 +10,9 @@ a third of the trials. Those that can be told so try the same configurations. Th
 in a process of its own from nothing to the end.
 
 Their schedulers train different numbers of epochs. So the table has the wall time as it was, and
-what it would be if the search had trained as many epochs as ours.
+what it would be if the search had trained as many epochs as ours. A search that stands still is
+ended after `--limit` seconds and counts as not ended; its epochs are kept. The files are written
+after every search.
 """
 
 import argparse
@@ -21,11 +23,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import yaml
 from rich.console import Console
 
@@ -73,11 +77,13 @@ class Search:
         wall: Seconds of the whole command.
         epochs: In their order.
         slots: Trials at a time.
+        ended: Whether it ended by itself, within the limit.
     """
 
     wall: float
     epochs: Sequence[Epoch]
     slots: int
+    ended: bool
 
     @property
     def start(self) -> float:
@@ -128,12 +134,29 @@ def run(contender: str, arguments: argparse.Namespace, seed: int) -> Search:
         folder = Path(name)
         command = command_of(contender, arguments, seed, folder)
         begun = time.time()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        code, errors = _within(command, arguments.limit)
         wall = time.time() - begun
-        if done.returncode:
-            raise SystemExit(f"{contender} ended with {done.returncode}: {done.stderr[-3000:]}")
+        if code:
+            raise SystemExit(f"{contender} ended with {code}: {errors[-3000:]}")
         epochs = sorted(epochs_of(contender, folder, begun))
-        return Search(wall, epochs, SLOTS.get(contender, 2))
+        return Search(wall, epochs, SLOTS.get(contender, 2), ended=code is not None)
+
+
+def _within(command: list[str], limit: float) -> tuple[int | None, str]:
+    """Runs a command; its status, None if it was ended after so many seconds, and its messages."""
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        try:
+            code = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            code = None
+            below = psutil.Process(process.pid).children(recursive=True)
+            for each in [process, *below]:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+            process.wait()
+        errors.seek(0)
+        return code, errors.read()
 
 
 def epochs_of(contender: str, folder: Path, begun: float) -> Iterator[Epoch]:
@@ -152,29 +175,40 @@ def epochs_of(contender: str, folder: Path, begun: float) -> Iterator[Epoch]:
 
 
 def rows_of(searches: dict[str, list[Search]]) -> list[list[str]]:
-    """A row per contender: medians over rounds, ratios within a round against ours."""
+    """A row per contender: medians over the rounds that it ended, ratios within a round."""
     rows = []
     for contender, rounds in searches.items():
-        ours = searches[OURS]
-        ratios = sorted(each.wall / our.wall for each, our in zip(rounds, ours, strict=True))
-        equal = [
-            (each.wall / len(each.epochs)) / (our.wall / len(our.epochs))
-            for each, our in zip(rounds, ours, strict=True)
+        pairs = [
+            (each, our)
+            for each, our in zip(rounds, searches[OURS], strict=False)
+            if each.ended and our.ended
         ]
-        goals = [each.to_goal for each in rounds if each.to_goal is not None]
+        if not rounds:
+            continue
+        name, ended = CONTENDERS[contender], f"{len(pairs)} of {len(rounds)}"
+        if not pairs:
+            rows.append([name, ended, *["-"] * (len(COLUMNS) - 2)])
+            continue
+        found = [each for each, _ in pairs]
+        ratios = sorted(each.wall / our.wall for each, our in pairs)
+        equal = [
+            (each.wall / len(each.epochs)) / (our.wall / len(our.epochs)) for each, our in pairs
+        ]
+        goals = [each.to_goal for each in found if each.to_goal is not None]
         middle = statistics.median
         rows.append(
             [
-                CONTENDERS[contender],
-                f"{middle(each.wall for each in rounds):.0f}",
+                name,
+                ended,
+                f"{middle(each.wall for each in found):.0f}",
                 f"{middle(ratios):.2f}",
                 f"{ratios[0]:.2f} to {ratios[-1]:.2f}",
-                f"{middle(len(each.epochs) for each in rounds):.0f}",
+                f"{middle(len(each.epochs) for each in found):.0f}",
                 f"{middle(equal):.2f}",
-                f"{middle(each.start for each in rounds):.1f}",
-                f"{100 * middle(each.beyond for each in rounds):.0f} %",
-                f"{100 * middle(each.best for each in rounds):.2f}",
-                f"{middle(goals):.0f}" if len(goals) == len(rounds) else "not reached",
+                f"{middle(each.start for each in found):.1f}",
+                f"{100 * middle(each.beyond for each in found):.0f} %",
+                f"{100 * middle(each.best for each in found):.2f}",
+                f"{middle(goals):.0f}" if len(goals) == len(found) else "not reached",
             ]
         )
     return rows
@@ -191,7 +225,8 @@ def draw(path: Path, searches: dict[str, list[Search]]) -> None:
             label = CONTENDERS[contender] if number == 0 else None
             (line,) = axes.step(minutes, list(best), where="post", color=colour, label=label)
             line.set_linewidth(2.5 if contender == OURS else 1.5)
-            axes.plot(search.wall / 60, 100 * search.best, "o", color=colour)
+            if search.ended:
+                axes.plot(search.wall / 60, 100 * search.best, "o", color=colour)
     axes.set_xlabel("Minutes since the command was given (dot: its end)")
     axes.set_ylabel("Best validation accuracy so far, percent")
     axes.set_ylim(bottom=80)
@@ -203,6 +238,7 @@ def draw(path: Path, searches: dict[str, list[Search]]) -> None:
 
 COLUMNS = (
     "search",
+    "ended",
     "wall (s)",
     "of ours",
     "spread",
@@ -215,6 +251,12 @@ COLUMNS = (
 )
 
 
+def _every_epoch(searches: dict[str, list[Search]]) -> Iterator[list[object]]:
+    for contender, rounds in searches.items():
+        for number, search in enumerate(rounds):
+            yield from ([contender, number, *each] for each in search.epochs)
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -222,6 +264,7 @@ def main() -> None:
     parser.add_argument("--max-epochs", type=int, default=9)
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=1500, help="seconds a search may take")
     parser.add_argument("--contenders", default=",".join(CONTENDERS))
     parser.add_argument("--csv", type=Path, help="also write the rows there")
     parser.add_argument("--epochs-csv", type=Path, help="every epoch of every search")
@@ -233,18 +276,16 @@ def main() -> None:
     for seed in range(arguments.rounds):
         for contender, found in searches.items():
             found.append(run(contender, arguments, seed))
-            console.print(f"round {seed + 1}: {CONTENDERS[contender]}, {found[-1].wall:.0f} s")
+            said = "ended" if found[-1].ended else "stood still, ended by us"
+            console.print(
+                f"round {seed + 1}: {CONTENDERS[contender]} {said} after {found[-1].wall:.0f} s"
+            )
+            write_rows(arguments.csv, COLUMNS, rows_of(searches))
+            write_rows(
+                arguments.epochs_csv, ["search", "round", *Epoch._fields], _every_epoch(searches)
+            )
     title = f"{arguments.trials} trials of at most {arguments.max_epochs} epochs"
-    rows = rows_of(searches)
-    show_table(COLUMNS, rows, f"{title}, {arguments.images:,} images")
-    write_rows(arguments.csv, COLUMNS, rows)
-    epochs = (
-        [contender, number, *each]
-        for contender, rounds in searches.items()
-        for number, search in enumerate(rounds)
-        for each in search.epochs
-    )
-    write_rows(arguments.epochs_csv, ["search", "round", *Epoch._fields], epochs)
+    show_table(COLUMNS, rows_of(searches), f"{title}, {arguments.images:,} images")
     if arguments.figure:
         draw(arguments.figure, searches)
 
