@@ -21,7 +21,7 @@ from typing import NamedTuple
 import psutil
 from rich.console import Console
 
-from benchmarks.search import CONTENDERS, OURS, Epoch, command_of, epochs_of
+from benchmarks.search import CONTENDERS, OURS, Epoch, command_of, environment_of, epochs_of
 from benchmarks.tables import show_table, write_rows
 
 RESUMABLE = (OURS, "tune_function", "optuna_joblib")
@@ -44,7 +44,9 @@ def session(command: list[str], contender: str, folder: Path, kill_after: int | 
     """Runs a command, and kills it with everything below it once so many epochs are told of."""
     begun = time.time()
     with (folder / "output.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, env=environment_of(folder)
+        )
     while process.poll() is None:
         time.sleep(0.2)
         if kill_after and sum(1 for _ in epochs_of(contender, folder, begun)) >= kill_after:

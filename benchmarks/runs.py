@@ -244,7 +244,10 @@ class Cluster:
 
     def start(self, name: str, cpus: int) -> None:
         """Starts a node, the first one as the head, and waits until it answers."""
-        role = [f"--address={self.address}"] if self._nodes else ["--head", f"--port={self._port}"]
+        if self._nodes:
+            role = [f"--address={self.address}"]
+        else:  # in Ray's own folder it would leave an address behind that other programs take
+            role = ["--head", f"--port={self._port}", f"--temp-dir={self._folder / 'ray'}"]
         common = ["--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", "--disable-usage-stats"]
         log = self._folder / f"{name}-{time.time_ns()}.log"
         with log.open("wb") as stream:

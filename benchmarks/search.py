@@ -17,6 +17,7 @@ after every search.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -128,13 +129,22 @@ def command_of(
     return [sys.executable, "-m", "fmnist_ray.tune", *command]
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """Has Ray keep to a folder.
+
+    Where another cluster of this machine was killed, Ray's own folder still names it, and Train's
+    placement-group cleaner would ask that one: what a stopped trial held would never be free.
+    """
+    return {**os.environ, "RAY_TMPDIR": str(folder)}
+
+
 def run(contender: str, arguments: argparse.Namespace, seed: int) -> Search:
     """Runs a contender from nothing to the end."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = command_of(contender, arguments, seed, folder)
         begun = time.time()
-        code, errors = _within(command, arguments.limit)
+        code, errors = _within(command, arguments.limit, environment_of(folder))
         wall = time.time() - begun
         if code:
             raise SystemExit(f"{contender} ended with {code}: {errors[-3000:]}")
@@ -142,10 +152,14 @@ def run(contender: str, arguments: argparse.Namespace, seed: int) -> Search:
         return Search(wall, epochs, SLOTS.get(contender, 2), ended=code is not None)
 
 
-def _within(command: list[str], limit: float) -> tuple[int | None, str]:
+def _within(
+    command: list[str], limit: float, environment: dict[str, str]
+) -> tuple[int | None, str]:
     """Runs a command; its status, None if it was ended after so many seconds, and its messages."""
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=errors, env=environment
+        )
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:

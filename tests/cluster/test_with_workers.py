@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -58,7 +59,19 @@ def _config(address: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def growing_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def ray_folder() -> Iterator[str]:
+    """A cluster's own folder: in the common one it would leave its address to other programs.
+
+    Its path is short, since those of sockets must be.
+    """
+    with TemporaryDirectory(prefix="ray") as folder:
+        yield folder
+
+
+@pytest.fixture
+def growing_cluster(
+    ray_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
     """Starts the cluster; yields its address."""
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 2)
@@ -82,6 +95,7 @@ def growing_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     command = [
         *(_RAY, "start", "--head", "--block", f"--autoscaling-config={config}"),
         *(f"--node-ip-address={host}", f"--port={port}", "--num-cpus=0"),
+        f"--temp-dir={ray_folder}",
         *("--include-dashboard=false", "--disable-usage-stats"),
         # Where it is taken by another cluster of this machine, Ray would end the head.
         f"--ray-client-server-port={client_port}",
