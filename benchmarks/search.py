@@ -10,7 +10,8 @@ a third of the trials. Those that can be told so try the same configurations. Th
 in a process of its own from nothing to the end.
 
 Their schedulers train different numbers of epochs. So the table has the wall time as it was, and
-what it would be if the search had trained as many epochs as ours. A search that stands still is
+what it would be if the search had trained as many epochs as ours. Ours also runs with three times as
+many trials, to show what it finds in the time that the others take. A search that stands still is
 ended after `--limit` seconds and counts as not ended; its epochs are kept. The files are written
 after every search.
 """
@@ -40,8 +41,11 @@ from fmnist_ray.reports.figures import COLOURS, new_figure, write_png
 from fmnist_ray.search.journal import JOURNAL_FILE, read_events
 
 OURS = "fmnist_ray"
+OURS_LONGER = "fmnist_ray_longer"
+LONGER = 3
 CONTENDERS = {
     OURS: "fmnist_ray.tune",
+    OURS_LONGER: f"fmnist_ray.tune, {LONGER} times as many trials",
     "tune_trainer": "Ray Tune, a Train trainer per trial",
     "tune_function": "Ray Tune, a plain function",
     "optuna_joblib": "Optuna, joblib, Hyperband",
@@ -112,8 +116,9 @@ def command_of(
     contender: str, arguments: argparse.Namespace, seed: int, folder: Path, *, stops: bool = True
 ) -> list[str]:
     """What runs a contender's search in a folder, and what goes on with it there."""
-    asked = f"--trials {arguments.trials} --max-epochs {arguments.max_epochs} --seed {seed}".split()
-    if contender != OURS:
+    trials = arguments.trials * (LONGER if contender == OURS_LONGER else 1)
+    asked = f"--trials {trials} --max-epochs {arguments.max_epochs} --seed {seed}".split()
+    if contender not in (OURS, OURS_LONGER):
         command = [f"benchmarks.contenders.{contender}", *asked, "--images", str(arguments.images)]
         command += ["--log", str(folder / LOG), "--folder", str(folder)]
         return [sys.executable, "-m", *command, *([] if stops else ["--no-stops"])]
@@ -175,7 +180,7 @@ def _within(
 
 def epochs_of(contender: str, folder: Path, begun: float) -> Iterator[Epoch]:
     """The epochs that a contender has told of by now, in their order."""
-    if contender == OURS:
+    if contender in (OURS, OURS_LONGER):
         for event in read_events(folder / "ours" / JOURNAL_FILE):
             if event["event"] == "result":
                 row, at = event["row"], event["time"] - begun
@@ -232,13 +237,16 @@ def draw(path: Path, searches: dict[str, list[Search]]) -> None:
     """Saves a figure: the best accuracy so far against the minutes since the command, as PNG."""
     figure = new_figure(8, 4.5)
     axes = figure.add_subplot()
-    for (contender, rounds), colour in zip(searches.items(), COLOURS, strict=False):
+    others = iter(COLOURS[1:])
+    for contender, rounds in searches.items():
+        colour = COLOURS[0] if contender in (OURS, OURS_LONGER) else next(others)
         for number, search in enumerate(rounds):
             best = accumulate((100 * each.accuracy for each in search.epochs), max)
             minutes = [each.at / 60 for each in search.epochs]
             label = CONTENDERS[contender] if number == 0 else None
             (line,) = axes.step(minutes, list(best), where="post", color=colour, label=label)
-            line.set_linewidth(2.5 if contender == OURS else 1.5)
+            line.set_linewidth(2.5 if contender in (OURS, OURS_LONGER) else 1.5)
+            line.set_linestyle("--" if contender == OURS_LONGER else "-")
             if search.ended:
                 axes.plot(search.wall / 60, 100 * search.best, "o", color=colour)
     axes.set_xlabel("Minutes since the command was given (dot: its end)")
