@@ -1,9 +1,10 @@
-"""Runs a command and measures the memory of it and all processes below it."""
+"""Commands with all processes below them: their memory, and their end."""
 
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -51,6 +52,15 @@ def measure(arguments: list[str], every: float = 1.0) -> Measured:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, arguments, output)
     return Measured(time.monotonic() - started, peak[0], peak[1], output)
+
+
+def kill_tree(process: int) -> None:
+    """SIGKILL for a process and everything below it, as far as they still run."""
+    with suppress(psutil.NoSuchProcess):
+        top = psutil.Process(process)
+        for each in [top, *top.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 def _shares(driver: int) -> tuple[float, float]:

@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 from rich.console import Console
 
+from benchmarks.processes import kill_tree
 from benchmarks.search import CONTENDERS, OURS, Epoch, command_of, environment_of, epochs_of
 from benchmarks.tables import show_table, write_rows
 
@@ -50,10 +50,7 @@ def session(command: list[str], contender: str, folder: Path, kill_after: int | 
     while process.poll() is None:
         time.sleep(0.2)
         if kill_after and sum(1 for _ in epochs_of(contender, folder, begun)) >= kill_after:
-            tree = [psutil.Process(process.pid)]
-            tree += tree[0].children(recursive=True)
-            for each in tree:
-                each.kill()
+            kill_tree(process.pid)
             break
     wall = time.time() - begun
     if process.wait() and not kill_after:

@@ -17,6 +17,7 @@ from types import TracebackType
 
 import psutil
 
+from benchmarks.processes import kill_tree
 from fmnist_ray.search.journal import JOURNAL_FILE, read_events, trial_states
 
 _LEAVE_SECONDS = 30.0
@@ -267,10 +268,7 @@ class Cluster:
     def kill(self, name: str) -> None:
         """Ends a node with everything on it at once, as a power cut does."""
         process = self._nodes.pop(name)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for each in psutil.Process(process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    each.kill()
+        kill_tree(process.pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -12,8 +12,8 @@ in a process of its own from nothing to the end.
 Their schedulers train different numbers of epochs. So the table has the wall time as it was, and
 what it would be if the search had trained as many epochs as ours. Ours also runs with three times as
 many trials, to show what it finds in the time that the others take. A search that stands still is
-ended after `--limit` seconds and counts as not ended; its epochs are kept. The files are written
-after every search.
+ended after `--limit` seconds and counts as not ended; its epochs are kept. The CSV files are
+written after every search.
 """
 
 import argparse
@@ -25,23 +25,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import yaml
 from rich.console import Console
 
 from benchmarks.contenders.task import SPACE
+from benchmarks.processes import kill_tree
 from benchmarks.tables import show_table, write_rows
 from fmnist_ray.reports.figures import COLOURS, new_figure, write_png
 from fmnist_ray.search.journal import JOURNAL_FILE, read_events
 
 OURS = "fmnist_ray"
 OURS_LONGER = "fmnist_ray_longer"
+OUR_TWO = (OURS, OURS_LONGER)
 LONGER = 3
 CONTENDERS = {
     OURS: "fmnist_ray.tune",
@@ -118,7 +118,7 @@ def command_of(
     """What runs a contender's search in a folder, and what goes on with it there."""
     trials = arguments.trials * (LONGER if contender == OURS_LONGER else 1)
     asked = f"--trials {trials} --max-epochs {arguments.max_epochs} --seed {seed}".split()
-    if contender not in (OURS, OURS_LONGER):
+    if contender not in OUR_TWO:
         command = [f"benchmarks.contenders.{contender}", *asked, "--images", str(arguments.images)]
         command += ["--log", str(folder / LOG), "--folder", str(folder)]
         return [sys.executable, "-m", *command, *([] if stops else ["--no-stops"])]
@@ -169,10 +169,7 @@ def _within(
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
             code = None
-            below = psutil.Process(process.pid).children(recursive=True)
-            for each in [process, *below]:
-                with suppress(psutil.NoSuchProcess):
-                    each.kill()
+            kill_tree(process.pid)
             process.wait()
         errors.seek(0)
         return code, errors.read()
@@ -180,7 +177,7 @@ def _within(
 
 def epochs_of(contender: str, folder: Path, begun: float) -> Iterator[Epoch]:
     """The epochs that a contender has told of by now, in their order."""
-    if contender in (OURS, OURS_LONGER):
+    if contender in OUR_TWO:
         for event in read_events(folder / "ours" / JOURNAL_FILE):
             if event["event"] == "result":
                 row, at = event["row"], event["time"] - begun
@@ -239,13 +236,13 @@ def draw(path: Path, searches: dict[str, list[Search]]) -> None:
     axes = figure.add_subplot()
     others = iter(COLOURS[1:])
     for contender, rounds in searches.items():
-        colour = COLOURS[0] if contender in (OURS, OURS_LONGER) else next(others)
+        colour = COLOURS[0] if contender in OUR_TWO else next(others)
         for number, search in enumerate(rounds):
             best = accumulate((100 * each.accuracy for each in search.epochs), max)
             minutes = [each.at / 60 for each in search.epochs]
             label = CONTENDERS[contender] if number == 0 else None
             (line,) = axes.step(minutes, list(best), where="post", color=colour, label=label)
-            line.set_linewidth(2.5 if contender in (OURS, OURS_LONGER) else 1.5)
+            line.set_linewidth(2.5 if contender in OUR_TWO else 1.5)
             line.set_linestyle("--" if contender == OURS_LONGER else "-")
             if search.ended:
                 axes.plot(search.wall / 60, 100 * search.best, "o", color=colour)
