@@ -21,11 +21,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 from rich.console import Console
 from rich.progress import track
 
@@ -37,6 +39,7 @@ from fmnist_ray.search.space import load_space
 
 SPACE = "search_spaces/cnn.yaml"
 SLOTS, REDUCTION = 2, 3
+ENDED_BY_SIGTERM = 143
 CONTENDERS = {
     "ASHA by promotion, random": ("asha-promotion", "random"),
     "ASHA by stopping, random": ("asha", "random"),
@@ -96,17 +99,22 @@ def played(seed: int, misleading: bool) -> Any:
     return script
 
 
-def settings_of(
-    scheduler: str, searcher: str, seed: int, trials: int, max_epochs: int, known_good: bool
-) -> SearchSettings:
-    """A contender's search."""
+def space_of(max_epochs: int, known_good: bool) -> dict[str, Any]:
+    """The search space of all contenders."""
     space = load_space(SPACE).as_dict()
     # A good first trial is worth more than any scheduler, and would hide what they do.
     if not known_good:
         del space["known_good"]
     space["search"]["epochs"] = {"choice": [max_epochs * 2 // 3, max_epochs]}
+    return space
+
+
+def settings_of(
+    scheduler: str, searcher: str, seed: int, trials: int, max_epochs: int, known_good: bool
+) -> SearchSettings:
+    """A contender's search."""
     return SearchSettings(
-        space=space,
+        space=space_of(max_epochs, known_good),
         space_source=SPACE,
         scheduler=scheduler,  # type: ignore[arg-type]
         searcher=searcher,  # type: ignore[arg-type]
@@ -146,16 +154,28 @@ def train_one(
     train_size: int,
     max_epochs: int,
     budget: int,
+    known_good: bool,
 ) -> list[Event]:
-    """The events of a real search with as many trials as the budget can have need of."""
+    """The events of a real search, which is ended once it has trained the epochs of the budget."""
     name = f"{scheduler}-{searcher}-{seed}"
-    # Every trial runs an epoch at least; stopping needs fewer trials to use up its epochs.
-    trials = {"asha-promotion": budget // 2, "asha": budget // 3, "none": budget // 8}[scheduler]
-    command = f"-m fmnist_ray.tune --space {SPACE} --max-epochs {max_epochs} --name {name}".split()
+    space = folder / f"{name}.yaml"
+    space.write_text(yaml.safe_dump(space_of(max_epochs, known_good)))
+    # Every trial trains an epoch at least: that many are more than the budget can have need of.
+    command = f"-m fmnist_ray.tune --space {space} --max-epochs {max_epochs} --name {name}".split()
     command += f"--scheduler {scheduler} --searcher {searcher} --seed {seed}".split()
-    command += f"--trials {trials} --train-size {train_size} --retrain-seeds 0".split()
+    command += f"--trials {budget} --train-size {train_size} --retrain-seeds 0".split()
     command += ["--no-tensorboard", "--quiet", "--results", str(folder)]
-    subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryFile("w+") as words:
+        process = subprocess.Popen([sys.executable, *command], stdout=words, stderr=words)
+        while process.poll() is None:
+            time.sleep(0.5)
+            events = list(read_events(folder / name / JOURNAL_FILE))
+            if sum(event["event"] == "result" for event in events) >= budget:
+                process.terminate()
+                process.wait()
+        if process.returncode not in (0, ENDED_BY_SIGTERM):
+            words.seek(0)
+            raise SystemExit(f"{name} ended with {process.returncode}: {words.read()[-3000:]}")
     return list(read_events(folder / name / JOURNAL_FILE))
 
 
@@ -231,7 +251,7 @@ def main() -> None:
                 where = (scheduler, searcher, seed, folder)
                 until = (arguments.max_epochs, max(budgets))
                 if arguments.real:
-                    events = train_one(*where, arguments.train_size, *until)
+                    events = train_one(*where, arguments.train_size, *until, arguments.known_good)
                 else:
                     events = play_one(*where, *until, arguments.misleading, arguments.known_good)
                 found = list(found_by(events, budgets, arguments.misleading))
