@@ -318,11 +318,19 @@ def _new_settings(
     from fmnist_ray.search.settings import SearchSettings
     from fmnist_ray.search.space import load_space
 
-    source = space or DEFAULT_SPACE
+    source = space or _default_space()
     loaded = load_space(source)
     if framework is not None:
         loaded = loaded.with_fixed("framework", framework, "--framework")
     return SearchSettings.checked({**asked, "space": loaded.as_dict(), "space_source": source})
+
+
+def _default_space() -> str:
+    """The file below the working directory, else that of the clone which this package is in."""
+    in_clone = Path(__file__).parents[1] / DEFAULT_SPACE
+    return (
+        str(in_clone) if in_clone.is_file() and not Path(DEFAULT_SPACE).is_file() else DEFAULT_SPACE
+    )
 
 
 def _within_grid(settings: "SearchSettings", asked: int | None) -> "SearchSettings":

@@ -106,6 +106,15 @@ def test_a_wrong_space_is_refused(text: str, part: str, tmp_path: Path) -> None:
     assert "space.yaml" in message
 
 
+def test_the_default_space_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = _refused("--searcher", "grid", results=tmp_path / "results")
+    assert "learning_rate" in message
+    assert "no grid" in message
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("options", "parts"),

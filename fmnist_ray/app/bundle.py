@@ -1,11 +1,13 @@
 """A model as it travels to the processes that serve it, and what people are told of it."""
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmnist_ray.errors import RequestError
 from fmnist_ray.evaluation.contenders import MODEL_FILES, find_contenders
 from fmnist_ray.evaluation.provenance import as_mapping, described_model, number, read_if_there
 from fmnist_ray.pretrained import PRETRAINED_FOLDER
@@ -14,6 +16,8 @@ from fmnist_ray.training.scoring import model_folder
 
 if TYPE_CHECKING:
     from torch import nn
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,17 @@ def read_bundle(record: str | Path | None) -> ModelBundle:
 
 
 def newest_with_model(results: Path) -> Path | None:
-    """The record below a results folder that was begun last, of those that hold a model."""
-    found = [
-        (str(read_json(path).get("started", "")), path.parent)
-        for path in results.glob("*/run.json")
-        if all((path.parent / file).is_file() for file in MODEL_FILES)
-    ]
+    """The record below a results folder that was begun last, of those that hold a model.
+
+    One whose `run.json` is damaged is passed over, with a warning.
+    """
+    found = []
+    for path in results.glob("*/run.json"):
+        if all((path.parent / file).is_file() for file in MODEL_FILES):
+            try:
+                found.append((str(read_json(path).get("started", "")), path.parent))
+            except RequestError as error:
+                _log.warning("warning: %s is passed over. %s", path.parent, error)
     return max(found)[1] if found else None
 
 

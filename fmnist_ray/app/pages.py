@@ -24,6 +24,7 @@ from fmnist_ray.errors import RequestError
 from fmnist_ray.records import check_name
 from fmnist_ray.reporting import captions
 from fmnist_ray.reports.page import REPORT_FILE
+from fmnist_ray.reports.wording import duration
 
 LOGIN = "/login"
 _MOST_COMPARED = 12
@@ -190,16 +191,7 @@ def _percent(share: float | None, digits: int = 2) -> str:
 
 
 def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    return (
-        f"{whole // 60} min {whole % 60} s"
-        if whole < 3600
-        else f"{whole // 3600} h {whole % 3600 // 60} min"
-    )
+    return "" if seconds is None else duration(seconds, decimals=0)
 
 
 def _moment(time: str) -> str:

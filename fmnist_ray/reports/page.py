@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from fmnist_ray.evaluation.provenance import as_mapping, read_or_note
 from fmnist_ray.records import Record, write_whole
+from fmnist_ray.reports import wording
 from fmnist_ray.reports.captions import Caption
 from fmnist_ray.reports.findings import Card, cards
 
@@ -291,7 +292,7 @@ def _files(folder: Path) -> Iterator[FileLink]:
             continue
         if path.is_dir():
             count = sum(1 for each in path.rglob("*") if each.is_file())
-            yield FileLink(f"{path.name}/", f"{count} file{'s' if count != 1 else ''}")
+            yield FileLink(f"{path.name}/", wording.count(count, "file"))
         else:
             yield FileLink(path.name, _size(path.stat().st_size))
 
@@ -318,11 +319,7 @@ def _duration(started: Any, ended: Any) -> str:
     begin, end = _time(started), _time(ended)
     if begin is None or end is None:
         return ""
-    seconds = round((end - begin).total_seconds())
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+    return wording.duration((end - begin).total_seconds(), decimals=0)
 
 
 def _time(text: Any) -> datetime | None:

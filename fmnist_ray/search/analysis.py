@@ -18,11 +18,11 @@ from fmnist_ray.reports.search_parameters import Importance, Parameter, TrialTab
 from fmnist_ray.reports.search_slices import draw_importance, draw_slices
 from fmnist_ray.reports.search_timeline import draw_timeline
 from fmnist_ray.reports.tables import write_table
+from fmnist_ray.reports.wording import count
 from fmnist_ray.search.courses import SearchClock, trial_courses
 from fmnist_ray.search.findings import (
     Comparison,
     SearchFindings,
-    count,
     search_metrics,
     search_sentences,
     trial_rows,

@@ -12,6 +12,7 @@ from fmnist_ray.reports.search_parameters import (
     TrialTable,
     groups,
 )
+from fmnist_ray.reports.wording import count, duration
 from fmnist_ray.search.journal import UNFINISHED, TrialState
 from fmnist_ray.search.progress import describe_configuration
 
@@ -61,23 +62,6 @@ class Comparison:
     def words(self, trials: int) -> str:
         """Such as "after the same 1 epoch, 24 of 24 trials"."""
         return f"after the same {count(self.epoch, 'epoch')}, {len(self.table.units)} of {count(trials, 'trial')}"
-
-
-def count(number: int, noun: str) -> str:
-    """A number and its noun, such as "1 trial"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def duration(seconds: float) -> str:
-    """A time such as "0.4 s", "6 min 3 s" or "2 h 5 min"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def search_sentences(

@@ -277,7 +277,9 @@ def test_a_port_that_is_taken_is_named(service: Service, tmp_path: Path) -> None
     assert f"--port {port}: Address already in use" in " ".join(done.stderr.split())
 
 
-def test_the_newest_record_with_a_model_answers(tmp_path: Path, ensemble_folder: Path) -> None:
+def test_the_newest_record_with_a_model_answers(
+    tmp_path: Path, ensemble_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     import shutil
 
     from fmnist_ray.records import Record
@@ -291,6 +293,11 @@ def test_the_newest_record_with_a_model_answers(tmp_path: Path, ensemble_folder:
             for file in ensemble_folder.iterdir():
                 shutil.copy(file, record.path)
     assert newest_with_model(tmp_path) == tmp_path / "new"
+    shutil.copytree(tmp_path / "new", tmp_path / "damaged")
+    (tmp_path / "damaged" / "run.json").write_text('{"started": "2026-0')
+    with caplog.at_level("WARNING"):
+        assert newest_with_model(tmp_path) == tmp_path / "new"
+    assert f"{tmp_path / 'damaged'} is passed over" in caplog.text
     facts = read_bundle(tmp_path / "new").facts
     assert facts["name"] == "new"
     assert facts["members"] == ["member-0", "member-1", "member-2"]

@@ -17,7 +17,7 @@ from fmnist_ray.reports.search import CAPTIONS
 from fmnist_ray.reports.search_courses import Aim, TrialCourse
 from fmnist_ray.search.analysis import STEMS, draw_search
 from fmnist_ray.search.courses import SearchClock, Session, sessions, trial_courses
-from fmnist_ray.search.findings import SearchFindings, duration
+from fmnist_ray.search.findings import SearchFindings
 from fmnist_ray.search.journal import Event, read_events, trial_states
 from fmnist_ray.search.parameters import (
     common_epoch,
@@ -412,14 +412,6 @@ def test_neither_ray_nor_torch_is_imported(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
     assert done.stderr == ""
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (363, "6 min 3 s"), (7500, "2 h 5 min")],
-)
-def test_durations_are_told_plainly(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_findings_cannot_be_changed() -> None:
