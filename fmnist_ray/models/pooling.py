@@ -15,16 +15,26 @@ class MaxPoolOfConvolution(nn.MaxPool2d):
     in the same memory. Of equal values one gets the gradient. A convolution's result can be
     overwritten since its own gradient needs its input alone; most other layers' cannot. In fp32,
     twice the memory, torch's way is no slower.
+
+    All of it is done on the values' bits as whole numbers, which a CPU compares and multiplies
+    three times as fast as bf16. These have the order of the values, but for two negative ones. A
+    NaN that has a minus sign loses against numbers, so only four of them stay one.
+
+    Args:
+        before_relu: A ReLU follows, which makes zero of negative values anyway: of those any may be
+            taken for the largest.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before_relu: bool = False) -> None:
         super().__init__(2)
+        self.before_relu = before_relu
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         quick = input.dtype == torch.bfloat16 and input.device.type == "cpu"
         if not quick or not input.is_contiguous(memory_format=torch.channels_last):
             return nn.functional.max_pool2d(input, 2)
-        pooled: torch.Tensor = _Pooled.apply(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        images = input.permute(0, 2, 3, 1)
+        pooled: torch.Tensor = _Pooled.apply(images, not self.before_relu).permute(0, 3, 1, 2)
         return pooled
 
 
@@ -32,17 +42,27 @@ class _Pooled(torch.autograd.Function):
     """Of images (n, height, width, channels); a last odd row or column is left out."""
 
     @staticmethod
-    def forward(ctx: Any, images: torch.Tensor) -> torch.Tensor:
-        images = images.detach()
-        rows = _larger(images, 1)
+    def forward(ctx: Any, images: torch.Tensor, exact: bool) -> torch.Tensor:
+        bits = images.detach().view(torch.int16)
+        if exact:
+            _order(bits)
+        rows = _larger(bits, 1)
         result = _larger(rows, 2)
-        ctx.save_for_backward(images, rows)
-        return result
+        if exact:
+            _order(result)
+        ctx.save_for_backward(bits, rows)
+        return result.view(images.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        images, rows = ctx.saved_tensors
-        return _gradient(_gradient(gradient.contiguous(), rows, 2), images, 1)
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        bits, rows = ctx.saved_tensors
+        given = gradient.contiguous().view(torch.int16)
+        return _gradient(_gradient(given, rows, 2), bits, 1).view(gradient.dtype), None
+
+
+def _order(bits: torch.Tensor) -> None:
+    """Turns the bits of negative numbers round, which run from zero down, and back again."""
+    bits.bitwise_xor_((bits >> 15).bitwise_and_(0x7FFF))
 
 
 def _pairs(values: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,7 +81,10 @@ def _larger(values: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 def _gradient(gradient: torch.Tensor, noted: torch.Tensor, dim: int) -> torch.Tensor:
-    """That of the larger ones of pairs, given back in place of what `_larger` noted."""
+    """That of the larger ones of pairs, given back in place of what `_larger` noted.
+
+    Times 1 or 0, and less either itself or 0, its bits stay what they are.
+    """
     first, second = _pairs(noted, dim)
     second.mul_(gradient)
     torch.sub(gradient, second, out=first)

@@ -89,8 +89,10 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
                 features = units
             case MaxPool(pool):
                 before = next(reversed(modules.values()), None)
-                quick = pool == 2 and isinstance(before, nn.Conv2d)
-                add("pool", MaxPoolOfConvolution() if quick else nn.MaxPool2d(pool))
+                if pool == 2 and isinstance(before, nn.Conv2d):
+                    add("pool", MaxPoolOfConvolution(before_relu=config.activation == "relu"))
+                else:
+                    add("pool", nn.MaxPool2d(pool))
                 size //= pool
             case FlattenLayer():
                 add("flatten", Flatten())

@@ -10,12 +10,13 @@ from fmnist_ray.models.torch_models import build_model
 
 
 def _images(size: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
-    """Of different values, so that each window has one largest."""
+    """Of different values, half of them negative, so that each window has one largest."""
     count = 4 * 8 * size * size
     assert count < 2**15
     generator = torch.Generator().manual_seed(size)
-    # Every bf16 of one sign is another number.
-    order = torch.randperm(2**14, generator=generator)[:count].to(torch.int16)
+    # All finite bf16, each another number.
+    bits = torch.cat([torch.arange(2**14), torch.arange(-(2**15) + 1, -(2**14))])
+    order = bits[torch.randperm(len(bits), generator=generator)[:count]].to(torch.int16)
     values = order.view(torch.bfloat16).to(dtype).view(4, 8, size, size)
     return values.contiguous(memory_format=torch.channels_last)
 
@@ -45,6 +46,18 @@ def test_it_gives_what_torch_gives(size: int, dtype: torch.dtype) -> None:
     assert back.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("size", [2, 11])
+def test_before_a_relu_it_gives_what_torch_gives_after_it(size: int) -> None:
+    images = _images(size)
+    relu = nn.ReLU()
+    expected, gradient, expected_back = _results(nn.Sequential(nn.MaxPool2d(2), relu), images, None)
+    quick = nn.Sequential(MaxPoolOfConvolution(before_relu=True), relu)
+    pooled, _, back = _results(quick, images, gradient)
+    assert torch.equal(pooled, expected)
+    assert torch.equal(back, expected_back)
+    assert (pooled == 0).any(), "no window was negative"
+
+
 def test_of_equal_values_one_gets_the_gradient() -> None:
     same = torch.ones(4, 8, 6, 6, dtype=torch.bfloat16)
     same = same.contiguous(memory_format=torch.channels_last)
@@ -58,6 +71,17 @@ def test_what_is_not_a_number_stays_so() -> None:
     images = _images(4)
     images[0, 0, 1, 1] = torch.nan
     assert torch.isnan(MaxPoolOfConvolution()(images)).nonzero().tolist() == [[0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("before_relu", [False, True])
+@pytest.mark.parametrize("bits", [0x7FC0, 0x7FC0 - 2**15, -1])
+def test_where_nothing_is_a_number_nothing_becomes_one(before_relu: bool, bits: int) -> None:
+    """As of a diverged network: its loss has to show that."""
+    images = torch.full((4, 8, 6, 6), bits, dtype=torch.int16).view(torch.bfloat16)
+    images = images.contiguous(memory_format=torch.channels_last)
+    assert torch.isnan(images).all()
+    pooled = nn.functional.relu(MaxPoolOfConvolution(before_relu)(images))
+    assert torch.isnan(pooled).all()
 
 
 @pytest.mark.parametrize(("activation", "quick"), [("relu", True), ("tanh", True), ("gelu", False)])
