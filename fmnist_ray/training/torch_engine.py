@@ -72,7 +72,8 @@ class TorchEngine:
             # Each worker takes every n-th image of the batch, so that the step is over one
             # batch whatever their number.
             mine = torch.from_numpy(batch[device.rank :: device.workers]).to(device.name)
-            images, labels = self.images[mine], self.labels[mine]
+            # Copies whole rows; indexing by a tensor goes value by value.
+            images, labels = self.images.index_select(0, mine), self.labels.index_select(0, mine)
             if config.augmentation.any:
                 images = augment(images, config.augmentation, generator)
             with autocast(device.name, self.precision):
@@ -108,7 +109,9 @@ class TorchEngine:
                 stop = min(start + _VALIDATION_BATCH, last)
                 chosen = torch.from_numpy(indices[start:stop]).to(device.name)
                 with autocast(device.name, self.precision):
-                    logits = self.module(prepare_batch(self.images[chosen], self.precision))
+                    logits = self.module(
+                        prepare_batch(self.images.index_select(0, chosen), self.precision)
+                    )
                 result[start:stop] = logits.float().softmax(1)
         if device.workers > 1:
             torch.distributed.all_reduce(result)
