@@ -5,6 +5,9 @@ from typing import Any
 import torch
 from torch import nn
 
+# The bits of bf16's; above it are, up to zero, NaNs with a minus sign, which a ReLU keeps.
+_MINUS_INFINITY = -128
+
 
 class MaxPoolOfConvolution(nn.MaxPool2d):
     """The largest of each two by two values of a convolution's result, **which it overwrites**.
@@ -21,42 +24,49 @@ class MaxPoolOfConvolution(nn.MaxPool2d):
     NaN that has a minus sign loses against numbers, so only four of them stay one.
 
     Args:
-        before_relu: A ReLU follows, which makes zero of negative values anyway: of those any may be
-            taken for the largest.
+        relu: Applies ReLU, too. It makes zero of negative values, so their order does not matter.
     """
 
-    def __init__(self, before_relu: bool = False) -> None:
+    def __init__(self, relu: bool = False) -> None:
         super().__init__(2)
-        self.before_relu = before_relu
+        self.relu = relu
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         quick = input.dtype == torch.bfloat16 and input.device.type == "cpu"
         if not quick or not input.is_contiguous(memory_format=torch.channels_last):
-            return nn.functional.max_pool2d(input, 2)
-        images = input.permute(0, 2, 3, 1)
-        pooled: torch.Tensor = _Pooled.apply(images, not self.before_relu).permute(0, 3, 1, 2)
-        return pooled
+            pooled = nn.functional.max_pool2d(input, 2)
+            return nn.functional.relu(pooled) if self.relu else pooled
+        quickly: torch.Tensor = _Pooled.apply(input.permute(0, 2, 3, 1), self.relu)
+        return quickly.permute(0, 3, 1, 2)
+
+    def extra_repr(self) -> str:
+        return f"relu={self.relu}"
 
 
 class _Pooled(torch.autograd.Function):
     """Of images (n, height, width, channels); a last odd row or column is left out."""
 
     @staticmethod
-    def forward(ctx: Any, images: torch.Tensor, exact: bool) -> torch.Tensor:
+    def forward(ctx: Any, images: torch.Tensor, relu: bool) -> torch.Tensor:
         bits = images.detach().view(torch.int16)
-        if exact:
+        if not relu:
             _order(bits)
         rows = _larger(bits, 1)
         result = _larger(rows, 2)
-        if exact:
+        if relu:
+            torch.threshold_(result, _MINUS_INFINITY, 0)
+            ctx.save_for_backward(bits, rows, result)
+        else:
             _order(result)
-        ctx.save_for_backward(bits, rows)
+            ctx.save_for_backward(bits, rows)
         return result.view(images.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        bits, rows = ctx.saved_tensors
+        bits, rows, *results = ctx.saved_tensors
         given = gradient.contiguous().view(torch.int16)
+        for result in results:
+            given = torch.ops.aten.threshold_backward(given, result, 0)
         return _gradient(_gradient(given, rows, 2), bits, 1).view(gradient.dtype), None
 
 

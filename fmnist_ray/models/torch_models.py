@@ -79,7 +79,9 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
     def add(kind: str, module: nn.Module) -> None:
         modules[f"{kind}{sum(name.startswith(kind) for name in modules) + 1}"] = module
 
-    for layer in pool_first(layers, config.activation):
+    ordered = pool_first(layers, config.activation)
+    for layer, following in zip(ordered, [*ordered[1:], None], strict=True):
+        before = next(reversed(modules.values()), None)
         match layer:
             case Convolution(name, filters, kernel):
                 modules[name] = nn.Conv2d(channels, filters, kernel)
@@ -88,16 +90,16 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
                 modules[name] = nn.Linear(features, units)
                 features = units
             case MaxPool(pool):
-                before = next(reversed(modules.values()), None)
                 if pool == 2 and isinstance(before, nn.Conv2d):
-                    add("pool", MaxPoolOfConvolution(before_relu=config.activation == "relu"))
+                    relu = isinstance(following, Activation) and config.activation == "relu"
+                    add("pool", MaxPoolOfConvolution(relu))
                 else:
                     add("pool", nn.MaxPool2d(pool))
                 size //= pool
             case FlattenLayer():
                 add("flatten", Flatten())
                 features = channels * size * size
-            case Activation():
+            case Activation() if not (isinstance(before, MaxPoolOfConvolution) and before.relu):
                 add("activation", _ACTIVATIONS[config.activation]())
             case DropoutLayer():
                 add("dropout", Dropout(config.dropout_rate))
