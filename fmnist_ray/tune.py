@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 app = verb_app("Search configurations with Ray Tune, retrain the best and score it.")
 
-DEFAULT_SPACE = "search_spaces/cnn.yaml"
+_DEFAULT_SPACE = "cnn.yaml"
 
 
 def tune(
@@ -316,21 +316,14 @@ def _new_settings(
     asked: dict[str, Any], space: str | None, framework: str | None
 ) -> "SearchSettings":
     from fmnist_ray.search.settings import SearchSettings
-    from fmnist_ray.search.space import load_space
+    from fmnist_ray.search.space import known_spaces, load_space
 
-    source = space or _default_space()
+    known = (str(each) for each in known_spaces() if each.name == _DEFAULT_SPACE)
+    source = space or next(known, _DEFAULT_SPACE)
     loaded = load_space(source)
     if framework is not None:
         loaded = loaded.with_fixed("framework", framework, "--framework")
     return SearchSettings.checked({**asked, "space": loaded.as_dict(), "space_source": source})
-
-
-def _default_space() -> str:
-    """The file below the working directory, else that of the clone which this package is in."""
-    in_clone = Path(__file__).parents[1] / DEFAULT_SPACE
-    return (
-        str(in_clone) if in_clone.is_file() and not Path(DEFAULT_SPACE).is_file() else DEFAULT_SPACE
-    )
 
 
 def _within_grid(settings: "SearchSettings", asked: int | None) -> "SearchSettings":

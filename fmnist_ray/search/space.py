@@ -179,6 +179,12 @@ class SearchSpace:
         }
 
 
+def known_spaces() -> list[Path]:
+    """The files in `search_spaces` below the working directory, else in the clone that this is in."""
+    folders = (Path("search_spaces"), Path(__file__).parents[2] / "search_spaces")
+    return next((files for each in folders if (files := sorted(each.glob("*.yaml")))), [])
+
+
 def load_space(path: str | Path) -> SearchSpace:
     """Reads and checks a search space.
 
@@ -190,8 +196,8 @@ def load_space(path: str | Path) -> SearchSpace:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        near = sorted(each.as_posix() for each in Path("search_spaces").glob("*.yaml"))
-        known = f" There are: {', '.join(near)}." if near else ""
+        found = ", ".join(each.as_posix() for each in known_spaces())
+        known = f" There are: {found}." if found else ""
         raise RequestError(f"The search space {path} does not exist.{known}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"The search space {path} cannot be read: {error}.") from None

@@ -1,6 +1,5 @@
 """The models as torch modules: their sizes, shapes, weights, and pooling before activation."""
 
-
 import pytest
 import torch
 from torch import nn

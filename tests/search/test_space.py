@@ -130,6 +130,18 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         load_space(tmp_path)
 
 
+def test_spaces_that_there_are_are_named_in_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError, match=r"There are: /.*/search_spaces/cnn\.yaml, "):
+        load_space("missing.yaml")
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / "mine.yaml").write_text("model: cnn")
+    with pytest.raises(RequestError, match=r"There are: search_spaces/mine\.yaml\.$"):
+        load_space("missing.yaml")
+
+
 def test_a_grid_needs_choices() -> None:
     grid = _with(known_good=[])
     grid["search"] = {"optimizer": {"choice": ["adam", "sgd"]}, "batch_size": {"choice": [64, 128]}}
