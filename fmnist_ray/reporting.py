@@ -100,7 +100,10 @@ def _draw_search(record: Record, problems: list[str]) -> list[str]:
     findings = draw_search(record)
     if run.get("status") == "complete":
         record.write_metrics(read_if_there(record.path / "metrics.json") | findings.metrics)
-    left_out = [f"Not drawn: {why}" for why in findings.left_out.values()]
+    titles: dict[str, list[str]] = {}
+    for stem, why in findings.left_out.items():
+        titles.setdefault(why, []).append(captions()[f"{stem}.png"].title)
+    left_out = [f"Not drawn: {', '.join(which)}. {why}" for why, which in titles.items()]
     return [*findings.sentences, *left_out]
 
 

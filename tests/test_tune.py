@@ -252,6 +252,15 @@ def test_a_search_leaves_a_whole_record(searched: tuple[Path, dict[str, Any]]) -
 
 
 @pytest.mark.ray
+def test_its_report_says_once_why_figures_are_not_drawn(
+    searched: tuple[Path, dict[str, Any]],
+) -> None:
+    page = (searched[0] / "report.html").read_text()
+    assert "Not drawn: Which parameters mattered, One parameter at a time, " in page
+    assert page.count("at least 6 are needed") == 1
+
+
+@pytest.mark.ray
 def test_the_records_model_has_the_accuracy_it_says(
     searched: tuple[Path, dict[str, Any]],
 ) -> None:
