@@ -95,6 +95,7 @@ def _draw_search(record: Record, problems: list[str]) -> list[str]:
     run = record.run()
     if run.get("verb") != "tune":
         return []
+    from fmnist_ray.reports.search import CAPTIONS
     from fmnist_ray.search.analysis import draw_search
 
     findings = draw_search(record)
@@ -102,7 +103,7 @@ def _draw_search(record: Record, problems: list[str]) -> list[str]:
         record.write_metrics(read_if_there(record.path / "metrics.json") | findings.metrics)
     titles: dict[str, list[str]] = {}
     for stem, why in findings.left_out.items():
-        titles.setdefault(why, []).append(captions()[f"{stem}.png"].title)
+        titles.setdefault(why, []).append(CAPTIONS[f"{stem}.png"].title)
     left_out = [f"Not drawn: {', '.join(which)}. {why}" for why, which in titles.items()]
     return [*findings.sentences, *left_out]
 

@@ -444,7 +444,7 @@ def test_worker_groups_end_and_free_what_they_took(
         train_size=300,
         max_epochs=3,
         workers_per_trial=workers,
-        retrain_seeds=0,
+        retrain_seeds=1,
         results=str(tmp_path / "results"),
         quiet=True,
     )
@@ -638,7 +638,7 @@ def test_a_time_budget_ends_the_trials_and_the_best_is_retrained(
         data="sample",
         trials=200,
         max_epochs=3,
-        time_budget="15s",
+        time_budget="30s",
         retrain_seeds=1,
         results=str(tmp_path),
         tensorboard=False,

@@ -63,10 +63,10 @@ class _Pooled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        bits, rows, *results = ctx.saved_tensors
+        bits, rows, *rectified = ctx.saved_tensors
         given = gradient.contiguous().view(torch.int16)
-        for result in results:
-            given = torch.ops.aten.threshold_backward(given, result, 0)
+        if rectified:
+            given = torch.ops.aten.threshold_backward(given, *rectified, 0)
         return _gradient(_gradient(given, rows, 2), bits, 1).view(gradient.dtype), None
 
 

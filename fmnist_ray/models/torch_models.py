@@ -79,8 +79,7 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
     def add(kind: str, module: nn.Module) -> None:
         modules[f"{kind}{sum(name.startswith(kind) for name in modules) + 1}"] = module
 
-    ordered = pool_first(layers, config.activation)
-    for layer, following in zip(ordered, [*ordered[1:], None], strict=True):
+    for layer in pool_first(layers, config.activation):
         before = next(reversed(modules.values()), None)
         match layer:
             case Convolution(name, filters, kernel):
@@ -90,17 +89,17 @@ def _sequential(layers: tuple[Layer, ...], config: ModelConfig) -> nn.Sequential
                 modules[name] = nn.Linear(features, units)
                 features = units
             case MaxPool(pool):
-                if pool == 2 and isinstance(before, nn.Conv2d):
-                    relu = isinstance(following, Activation) and config.activation == "relu"
-                    add("pool", MaxPoolOfConvolution(relu))
-                else:
-                    add("pool", nn.MaxPool2d(pool))
+                quick = pool == 2 and isinstance(before, nn.Conv2d)
+                add("pool", MaxPoolOfConvolution() if quick else nn.MaxPool2d(pool))
                 size //= pool
             case FlattenLayer():
                 add("flatten", Flatten())
                 features = channels * size * size
-            case Activation() if not (isinstance(before, MaxPoolOfConvolution) and before.relu):
-                add("activation", _ACTIVATIONS[config.activation]())
+            case Activation():
+                if isinstance(before, MaxPoolOfConvolution) and config.activation == "relu":
+                    before.relu = True  # it does both in one
+                else:
+                    add("activation", _ACTIVATIONS[config.activation]())
             case DropoutLayer():
                 add("dropout", Dropout(config.dropout_rate))
     return nn.Sequential(modules)
